@@ -1,0 +1,1 @@
+"""The data plane: one process, one event loop, no locks. Knows nothing of comparison, rollouts or the store."""

@@ -1,0 +1,109 @@
+"""The package's door: a request head and a snapshot in, one decision out. `explain` asks the same question."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from xxhash import xxh3_64_intdigest
+
+from routing.request import Request
+from routing.snapshot import CutbackMode, Route, Snapshot
+from routing.sticky import StickyBy
+from routing.weights import Draws
+
+_INVERSE_2_64 = 2.0**-64
+_COOKIE = StickyBy.COOKIE
+
+
+class Reason(Enum):
+    """Why a request goes where it goes. Only WEIGHT and STICKY are randomised, so only they may judge a canary."""
+
+    CUTBACK = "cutback"
+    RULE = "rule"
+    STICKY = "sticky"
+    WEIGHT = "weight"
+
+
+class Decision:
+    """Where one request goes. `rule` is the rule's number or -1; `bucket` is None where none was needed; `fresh` says that
+    the bucket is new and the client has to be told; `flags` is the value of X-Headgate-Flags."""
+
+    __slots__ = ("bucket", "flags", "fresh", "reason", "route", "rule", "upstream")
+
+    def __init__(
+        self, route: Route, upstream: int, reason: Reason, rule: int, bucket: int | None, fresh: bool, flags: bytes
+    ) -> None:
+        self.route = route
+        self.upstream = upstream
+        self.reason = reason
+        self.rule = rule
+        self.bucket = bucket
+        self.fresh = fresh
+        self.flags = flags
+
+
+def decide(snapshot: Snapshot, request: Request, draws: Draws) -> Decision | None:
+    """None where no route takes the request. In order: cutback, rules, stickiness, weights."""
+    index = snapshot.table.find(request.method, request.host, request.path)
+    if index < 0:
+        return None
+    route = snapshot.routes[index]
+    if route.cutback is not None:
+        return _decide_cut_back(route, request, draws)
+    reason, number, split = Reason.WEIGHT, -1, route.split
+    for rule in route.rules:
+        if rule.holds(request):
+            reason, number, split = Reason.RULE, rule.number, rule.split
+            break
+    bucket, fresh = None, False
+    if split.only >= 0:
+        upstream = split.only
+    elif route.sticky is not None:
+        bucket = route.sticky.bucket(request)
+        if bucket is None and route.sticky.by is _COOKIE:
+            bucket, fresh = draws.bucket(), True
+        if bucket is None:  # sticky by a header or an address that this request has not
+            upstream = draws.next(split)
+        else:
+            upstream = split.place(bucket)
+            if number < 0:
+                reason = Reason.STICKY
+    else:
+        upstream = draws.next(split)
+    if route.flags:
+        return _with_flags(Decision(route, upstream, reason, number, bucket, fresh, b""), request, draws)
+    return Decision(route, upstream, reason, number, bucket, fresh, b"")
+
+
+def _decide_cut_back(route: Route, request: Request, draws: Draws) -> Decision:
+    """`cut`: stable, whatever rules, stickiness and weights say. `drain`: a client that shows its cookie stays where the
+    weights have it; anyone else is stable's, and keeps no mark that would move them once the drain ends."""
+    if route.cutback is CutbackMode.DRAIN and route.sticky is not None:
+        bucket = route.sticky.bucket(request)
+        if bucket is not None:
+            return _with_flags(Decision(route, route.split.place(bucket), Reason.STICKY, -1, bucket, False, b""), request, draws)
+    return _with_flags(Decision(route, route.stable, Reason.CUTBACK, -1, None, False, b""), request, draws)
+
+
+def _with_flags(decision: Decision, request: Request, draws: Draws) -> Decision:
+    """Flags follow the client's bucket; without stickiness, its address, so that the slice is stable all the same."""
+    route = decision.route
+    if not route.flags:
+        return decision
+    bucket = decision.bucket
+    if bucket is None and route.sticky is not None:
+        bucket = route.sticky.bucket(request)
+        if bucket is None and route.sticky.by is _COOKIE and route.cutback is None:
+            bucket = draws.bucket()
+            decision.bucket, decision.fresh = bucket, True
+    if bucket is None:
+        bucket = xxh3_64_intdigest(request.client_ip)
+    key = bucket.to_bytes(8, "big")
+    on = [
+        flag.name
+        for flag in route.flags
+        if xxh3_64_intdigest(key, flag.salt) * _INVERSE_2_64 * 100.0 < flag.percent
+        and all(condition.holds(request) for condition in flag.conditions)
+    ]
+    decision.flags = b", ".join(on)
+    return decision

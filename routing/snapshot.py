@@ -1,0 +1,233 @@
+"""The compiled configuration: immutable, published as one reference, pickled to the workers.
+
+The document (routing/config.py) declares; `compile` makes a snapshot of it; live state (weights, cutback) is laid over a
+route by `Snapshot.with_live`, which shares everything else, so that a change costs the same whatever the size of the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from routing.addresses import Networks
+from routing.conditions import Condition
+from routing.match import Match, MatchTable
+from routing.request import Request
+from routing.sticky import Sticky
+from routing.weights import Split, salt, whole_shares
+
+
+class HostPolicy(Enum):
+    """The Host field sent to an upstream: as the client sent it, the endpoint's own, or a literal."""
+
+    PRESERVE = "preserve"
+    UPSTREAM = "upstream"
+    LITERAL = "literal"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address. `host` and `port`, or `unix_path` for a Unix socket. `authority` is its own Host value."""
+
+    url: str
+    host: str
+    port: int
+    unix_path: str
+    tls: bool
+    authority: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    verify: bool
+    ca: str | None
+    server_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    index: int
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    host_policy: HostPolicy
+    host_literal: bytes
+    tls: UpstreamTls | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`number` counts from 0 in the order of the file. All conditions must hold."""
+
+    number: int
+    conditions: tuple[Condition, ...]
+    split: Split
+
+    def holds(self, request: Request) -> bool:
+        for condition in self.conditions:  # a loop: all() over a generator costs three times as much here
+            if not condition.holds(request):
+                return False
+        return True
+
+
+class RetryOn(Enum):
+    CONNECT = "connect"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`attempts` are those beyond the first; `budget` is the share of requests under way that may be retries (0..1)."""
+
+    attempts: int
+    on: frozenset[RetryOn]
+    statuses: frozenset[int]
+    budget: float
+    other_upstream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A feature flag: on for `percent` of the clients that meet all conditions, always the same clients."""
+
+    name: bytes
+    salt: int
+    percent: float
+    conditions: tuple[Condition, ...]
+
+
+class CutbackMode(Enum):
+    """`cut` sends everything to stable; `drain` leaves clients with a sticky cookie where they are and admits no new ones."""
+
+    CUT = "cut"
+    DRAIN = "drain"
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A route's live state, laid over what the configuration declares. Names, not indexes: it outlives a recompile.
+
+    `weights` None means the declared ones. A name given a weight of 0 here is closed: rules don't send there either.
+    """
+
+    weights: tuple[tuple[str, float], ...] | None = None
+    cutback: CutbackMode | None = None
+
+
+AS_DECLARED = Live()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`split` and `rules` are what is in force, `declared_split` and `declared_rules` what the configuration says."""
+
+    index: int
+    name: str
+    match: Match
+    stable: int
+    declared_split: Split
+    declared_rules: tuple[Rule, ...]
+    split: Split
+    rules: tuple[Rule, ...]
+    sticky: Sticky | None
+    retry: RetryPolicy | None
+    flags: tuple[Flag, ...]
+    expose_upstream: bool
+    stable_split: Split
+    cutback: CutbackMode | None = None
+    closed: frozenset[int] = frozenset()
+
+    def splits(self) -> set[Split]:
+        return {self.split, *(rule.split for rule in self.rules)}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes and counts; 0 is no limit."""
+
+    request_line: int = 8 * 1024
+    request_head: int = 32 * 1024
+    headers: int = 100
+    body: int = 0
+    connections: int = 10_000
+    per_endpoint: int = 1024
+    response_head: int = 64 * 1024
+    response_headers: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds."""
+
+    connect: float = 2.0
+    response: float = 30.0
+    idle: float = 60.0
+    request_head: float = 10.0
+    request_body: float = 60.0
+    drain: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the data plane decides by. `wanted` are the lower-case field names that rules and stickiness look at."""
+
+    revision: int
+    upstreams: tuple[Upstream, ...]
+    routes: tuple[Route, ...]
+    table: MatchTable
+    wanted: frozenset[bytes]
+    uses_geo: bool
+    trusted: Networks
+    limits: Limits
+    timeouts: Timeouts
+
+    def route_named(self, name: str) -> Route | None:
+        return next((route for route in self.routes if route.name == name), None)
+
+    def upstream_named(self, name: str) -> Upstream | None:
+        return next((upstream for upstream in self.upstreams if upstream.name == name), None)
+
+    def splits(self) -> set[Split]:
+        return {split for route in self.routes for split in route.splits()}
+
+    def with_live(self, name: str, live: Live) -> Snapshot:
+        """The snapshot with that live state over one route. An unknown route or upstream name changes nothing:
+        the configuration may have dropped it since."""
+        route = self.route_named(name)
+        if route is None:
+            return self
+        changed = _lay(self, route, live)
+        return replace(self, routes=(*self.routes[: route.index], changed, *self.routes[route.index + 1 :]))
+
+
+def _lay(snapshot: Snapshot, route: Route, live: Live) -> Route:
+    index_of = {upstream.name: upstream.index for upstream in snapshot.upstreams}
+    split, closed = route.declared_split, frozenset[int]()
+    if live.weights is not None:
+        known = {name: weight for name, weight in live.weights if name in index_of}
+        closed = frozenset(index_of[name] for name, weight in known.items() if weight == 0)
+        shares = {name: share for name, share in whole_shares(known).items() if share} if any(known.values()) else {}
+        if shares:
+            split = Split(
+                tuple(index_of[name] for name in shares),
+                tuple(shares.values()),
+                tuple(salt(route.name, name) for name in shares),
+            )
+        else:
+            split = route.stable_split
+    rules = tuple(opened for rule in route.declared_rules if (opened := _without(rule, closed)) is not None)
+    return replace(route, split=split, rules=rules, cutback=live.cutback, closed=closed)
+
+
+def _without(rule: Rule, closed: frozenset[int]) -> Rule | None:
+    """The rule less the closed upstreams; None where nothing is left, which passes the rule over."""
+    if closed.isdisjoint(rule.split.upstreams):
+        return rule
+    left = [parts for parts in zip(*_parts(rule.split), strict=True) if parts[0] not in closed]
+    if not left:
+        return None
+    upstreams, weights, salts = zip(*left, strict=True)
+    return replace(rule, split=Split(upstreams, weights, salts))
+
+
+def _parts(split: Split) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    return split.upstreams, split.weights, split.salts

@@ -1,0 +1,49 @@
+"""Which 64-bit bucket a client is in. The bucket is kept, never the upstream: new weights and cutback hold at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import blake2b
+from hmac import compare_digest
+
+from xxhash import xxh3_64_intdigest
+
+from routing.request import Request
+
+
+class StickyBy(Enum):
+    COOKIE = "cookie"
+    HEADER = "header"
+    CLIENT_IP = "client_ip"
+
+
+@dataclass(frozen=True, slots=True)
+class Sticky:
+    """`name` is the cookie's or the lower-case header's name (empty for the client's address); `max_age` is in seconds."""
+
+    by: StickyBy
+    name: bytes
+    max_age: int
+    secret: bytes
+
+    def bucket(self, request: Request) -> int | None:
+        """The bucket of the client, or None where it brought no (or no valid) mark."""
+        if self.by is StickyBy.COOKIE:
+            value = request.cookie(self.name)
+            return None if value is None else self.verify(value)
+        if self.by is StickyBy.HEADER:
+            value = request.fields.get(self.name)
+            return None if not value else xxh3_64_intdigest(value)
+        return xxh3_64_intdigest(request.client_ip) if request.client_ip else None
+
+    def sign(self, bucket: int) -> bytes:
+        """The cookie's value: 16 hexadecimal digits of bucket and 16 of keyed BLAKE2b, so that clients can't choose."""
+        text = b"%016x" % bucket
+        return text + blake2b(text, digest_size=8, key=self.secret).hexdigest().encode()
+
+    def verify(self, value: bytes) -> int | None:
+        """The bucket in a cookie's value; None where the signature is not ours."""
+        text = value[:16]
+        expected = blake2b(text, digest_size=8, key=self.secret).hexdigest().encode()
+        return int(text, 16) if compare_digest(expected, value[16:]) else None
