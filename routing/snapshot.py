@@ -11,6 +11,7 @@ from enum import Enum
 
 from routing.addresses import Networks
 from routing.conditions import Condition
+from routing.geo import GeoSource
 from routing.match import Match, MatchTable
 from routing.request import Request
 from routing.sticky import Sticky
@@ -167,6 +168,14 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessLog:
+    """`path` `-` is standard output; `sample` is the share of requests that get a line (0..1)."""
+
+    path: str = "-"
+    sample: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything the data plane decides by. `wanted` are the lower-case field names that rules and stickiness look at."""
 
@@ -179,6 +188,8 @@ class Snapshot:
     trusted: Networks
     limits: Limits
     timeouts: Timeouts
+    geo: GeoSource = GeoSource()
+    access_log: AccessLog = AccessLog()
 
     def route_named(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)

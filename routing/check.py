@@ -1,0 +1,260 @@
+"""What is wrong with a document whose single values are all well-formed: names that don't exist, keys that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
+from difflib import get_close_matches
+from fractions import Fraction
+from itertools import pairwise
+from math import isfinite
+
+from routing import config as declared
+from routing.config import Config
+from routing.document import Loc, Problem
+
+Finding = tuple[Loc, str]
+
+_HEAVIEST = 1_000_000_000
+_SOON = 14  # days before a flag's end that a warning begins
+_NO_EFFECT = "accepted, but has no effect in this version"
+
+
+def suggestion(name: str, names: Collection[str]) -> str:
+    """`, did you mean 'canary'?` or nothing."""
+    close = get_close_matches(name, names, 1, 0.6)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def stable_of(route: declared.Route) -> str | None:
+    """The stable upstream: as written, or the only one with weight."""
+    if route.stable is not None:
+        return route.stable
+    weighty = [name for name, weight in (route.weights or {}).items() if weight > 0]
+    return weighty[0] if len(weighty) == 1 else None
+
+
+def weights_of(route: declared.Route) -> dict[str, float]:
+    """The declared weights, or all for stable."""
+    if route.weights is not None:
+        return route.weights
+    stable = stable_of(route)
+    return {} if stable is None else {stable: 100.0}
+
+
+def weight_problems(weights: Mapping[str, float], upstreams: Collection[str]) -> list[tuple[str, str]]:
+    """What is wrong with a set of weights, as (upstream, message); the upstream is empty for the set as a whole."""
+    found: list[tuple[str, str]] = []
+    for name, weight in weights.items():
+        if name not in upstreams:
+            found.append((name, f"unknown upstream {name!r}{suggestion(name, upstreams)}"))
+        if not isfinite(weight):
+            found.append((name, "a weight must be a finite number"))
+        elif weight < 0:
+            found.append((name, "a weight must not be negative"))
+        elif weight > _HEAVIEST:
+            found.append((name, f"a weight must be at most {_HEAVIEST}"))
+        elif (Fraction(repr(float(weight))) * 1_000_000).denominator != 1:
+            found.append((name, "a weight has at most 6 decimals"))
+    if not any(weight != 0 for weight in weights.values()):
+        found.append(("", "all weights are zero" if weights else "names no upstream"))
+    return found
+
+
+def problems(config: Config) -> list[Problem]:
+    """Everything wrong across the document's objects."""
+    return [config.problem(loc, message) for loc, message in findings(config, frozenset(config.upstreams))]
+
+
+def findings(config: Config, names: Collection[str]) -> Iterator[Finding]:
+    """`names` are the upstreams that may be named, which may be more than those that are well-formed."""
+    yield from _listeners(config)
+    if not config.upstreams:
+        yield ("upstreams",), "names no upstream"
+    for name, upstream in config.upstreams.items():
+        yield from _upstream(("upstreams", name), upstream)
+    if not config.routes:
+        yield ("routes",), "names no route"
+    for name, route in config.routes.items():
+        yield from _route(("routes", name), route, names)
+    yield from _overlaps(config)
+
+
+def _listeners(config: Config) -> Iterator[Finding]:
+    if not config.listen:
+        yield ("listen",), "names no address"
+    seen: set[str] = set()
+    for index, listener in enumerate(config.listen):
+        if str(listener.address) in seen and listener.address.port:
+            yield ("listen", index, "address"), f"{listener.address} is listed twice"
+        seen.add(str(listener.address))
+    admin = config.admin
+    if not admin.address.loopback and admin.tls is None and not admin.insecure:
+        yield (
+            ("admin",),
+            f"{admin.address} can be reached from other machines: give it tls, use a loopback address, or say insecure: true",
+        )
+
+
+def _upstream(loc: Loc, upstream: declared.Upstream) -> Iterator[Finding]:
+    if not upstream.endpoints:
+        yield (*loc, "endpoints"), "has no endpoint"
+    for index, url in enumerate(upstream.endpoints):
+        if url in upstream.endpoints[:index]:
+            yield (*loc, "endpoints", index), f"{url} is listed twice"
+    if not upstream.host or not upstream.host.isascii() or any(c in upstream.host for c in " \t\r\n/?#@\\"):
+        yield (*loc, "host"), f"{upstream.host!r} is neither preserve, upstream nor a host to send"
+
+
+def _route(loc: Loc, route: declared.Route, names: Collection[str]) -> Iterator[Finding]:
+    yield from _match((*loc, "match"), route.match)
+    if route.stable is not None:
+        yield from _named((*loc, "stable"), route.stable, names)
+    elif stable_of(route) is None:
+        yield (*loc, "stable"), "is required: the upstream that a cutback returns to (it goes without saying only where one upstream has all the weight)"
+    if route.weights is not None:
+        yield from _weights((*loc, "weights"), route.weights, names)
+    for index, rule in enumerate(route.rules):
+        yield from _when((*loc, "rules", index, "when"), rule.when)
+        send = (*loc, "rules", index, "send")
+        if isinstance(rule.send, str):
+            yield from _named(send, rule.send, names)
+        else:
+            yield from _weights(send, rule.send, names)
+    if route.sticky is not None:
+        yield from _sticky((*loc, "sticky"), route.sticky)
+    if route.shadow is not None:
+        yield from _named((*loc, "shadow", "upstream"), route.shadow.upstream, names)
+        if route.shadow.control is not None:
+            yield from _named((*loc, "shadow", "control"), route.shadow.control, names)
+    for name, flag in route.flags.items():
+        if flag.when is not None:
+            yield from _when((*loc, "flags", name, "when"), flag.when)
+    if route.rollout is not None:
+        yield from _rollout((*loc, "rollout"), route, route.rollout, names)
+
+
+def _named(loc: Loc, name: str, names: Collection[str]) -> Iterator[Finding]:
+    if name not in names:
+        yield loc, f"unknown upstream {name!r}{suggestion(name, names)}"
+
+
+def _weights(loc: Loc, weights: Mapping[str, float], names: Collection[str]) -> Iterator[Finding]:
+    for name, message in weight_problems(weights, names):
+        yield (*loc, name) if name else loc, message
+
+
+def _match(loc: Loc, match: declared.Match) -> Iterator[Finding]:
+    given = [key for key in ("path", "path_prefix", "path_regex") if getattr(match, key) is not None]
+    if len(given) > 1:
+        yield loc, f"{' and '.join(given)} exclude each other: give one"
+    for key in ("hosts", "methods"):
+        if key in match.model_fields_set and getattr(match, key) == ():
+            yield (*loc, key), "is an empty list, which would match nothing: leave it out to match any"
+
+
+def _when(loc: Loc, when: declared.When) -> Iterator[Finding]:
+    found = False
+    for kind in ("header", "cookie", "query"):
+        for name, value in getattr(when, kind).items():
+            found = True
+            yield from _value((*loc, kind, name), value)
+    for kind in ("method", "path"):
+        value = getattr(when, kind)
+        if value is not None:
+            found = True
+            yield from _value((*loc, kind), value)
+    if when.client_ip is not None:
+        found = True
+        networks = when.client_ip.not_ if isinstance(when.client_ip, declared.NotCidrs) else when.client_ip
+        if not networks:
+            yield (*loc, "client_ip"), "lists no network"
+    if when.geo is not None:
+        places = [(key, value) for key, value in when.geo if value is not None]
+        found = found or bool(places)
+        for key, value in places:
+            yield from _value((*loc, "geo", key), value)
+    if not found:
+        yield loc, "has no condition, so it would hold for every request"
+
+
+def _value(loc: Loc, value: declared.Value) -> Iterator[Finding]:
+    if isinstance(value, tuple):
+        if not value:
+            yield loc, "lists no value"
+        for index, item in enumerate(value):
+            yield from _value((*loc, index), item)
+    elif isinstance(value, declared.Form):
+        if all(part is None for _, part in value):
+            yield loc, "needs one of prefix, suffix, contains, regex, present or not"
+        if value.not_ is not None:
+            yield from _value((*loc, "not"), value.not_)
+
+
+def _sticky(loc: Loc, sticky: declared.Sticky) -> Iterator[Finding]:
+    given = [key for key in ("cookie", "header") if getattr(sticky, key) is not None]
+    given += ["client_ip"] if sticky.client_ip else []
+    if len(given) != 1:
+        yield loc, f"needs exactly one of cookie, header and client_ip: true"
+    elif sticky.max_age is not None and given != ["cookie"]:
+        yield (*loc, "max_age"), "is the life of a cookie, and there is none here"
+
+
+def _rollout(loc: Loc, route: declared.Route, rollout: declared.Rollout, names: Collection[str]) -> Iterator[Finding]:
+    yield from _named((*loc, "to"), rollout.to, names)
+    if rollout.to == stable_of(route):
+        yield (*loc, "to"), f"{rollout.to!r} is the stable upstream already"
+    if not rollout.steps:
+        yield (*loc, "steps"), "has no step"
+    for index, (before, after) in enumerate(pairwise(rollout.steps)):
+        if after.weight < before.weight:
+            yield (*loc, "steps", index + 1, "weight"), f"falls from {before.weight:g} to {after.weight:g}: a rollout's weights only rise"
+
+
+def _overlaps(config: Config) -> Iterator[Finding]:
+    """Routes that can never get a request, since an earlier one takes exactly the same."""
+    taken: dict[tuple[object, ...], str] = {}
+    for name, route in config.routes.items():
+        match = route.match
+        methods = None if match.methods is None else frozenset(match.methods)
+        prefix = match.path_prefix if match.path or match.path_regex else match.path_prefix or "/"
+        for host in sorted({"*"} if not match.hosts or "*" in match.hosts else set(match.hosts)):
+            key = (host, match.path, prefix, match.path_regex, methods)
+            if key in taken:
+                where = "" if host == "*" else f" for {host}"
+                yield ("routes", name, "match"), f"takes exactly the same requests as route {taken[key]!r}{where}"
+                break
+            taken[key] = name
+
+
+def warnings(config: Config, today: date) -> list[Problem]:
+    """What will run, but not as its author may believe."""
+    found = [config.problem(loc, _NO_EFFECT) for loc in _without_effect(config)]
+    for name, upstream in config.upstreams.items():
+        if upstream.tls is not None and not any(url.startswith("https:") for url in upstream.endpoints):
+            found.append(config.problem(("upstreams", name, "tls"), "has no effect: no endpoint here begins with https://"))
+    for name, route in config.routes.items():
+        for flag_name, flag in route.flags.items():
+            if flag.expires is None or (days := (flag.expires - today).days) > _SOON:
+                continue
+            ticket = f" ({flag.ticket})" if flag.ticket else ""
+            when = f"expired {-days} days ago" if days < 0 else f"expires in {days} days"
+            found.append(config.problem(("routes", name, "flags", flag_name, "expires"), f"the flag{ticket} {when}"))
+    return found
+
+
+def _without_effect(config: Config) -> Iterator[Loc]:
+    """The sections that are checked and not acted on yet. A version that acts on one takes its line out."""
+    if config.admin.tls is not None:
+        yield "admin", "tls"
+    if config.state.url is not None:
+        yield "state", "url"
+    for name, upstream in config.upstreams.items():
+        for key in ("health_check", "outlier"):
+            if getattr(upstream, key) is not None:
+                yield "upstreams", name, key
+    for name, route in config.routes.items():
+        if route.shadow is not None and route.shadow.percent > 0:
+            yield "routes", name, "shadow"
+        if route.rollout is not None:
+            yield "routes", name, "rollout"

@@ -1,0 +1,261 @@
+"""Document -> snapshot: names become indexes, values become tests, hosts and paths one table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
+
+from xxhash import xxh3_64_intdigest
+
+from routing import config as declared
+from routing.addresses import Networks
+from routing.check import problems, stable_of, warnings, weight_problems, weights_of
+from routing.conditions import (
+    AllOf,
+    AnyOf,
+    ClientIpCondition,
+    Condition,
+    Contains,
+    CookieCondition,
+    GeoCondition,
+    HeaderCondition,
+    MethodCondition,
+    Not,
+    OneOf,
+    PathCondition,
+    Prefix,
+    Present,
+    QueryCondition,
+    Regex,
+    Suffix,
+    Test,
+)
+from routing.config import Config
+from routing.document import ConfigError
+from routing.geo import GeoSource
+from routing.match import Match, MatchTable
+from routing.notation import endpoint
+from routing.request import Place
+from routing.snapshot import (
+    AccessLog,
+    Flag,
+    HostPolicy,
+    Limits,
+    RetryOn,
+    RetryPolicy,
+    Route,
+    Rule,
+    Snapshot,
+    Timeouts,
+    Upstream,
+    UpstreamTls,
+)
+from routing.sticky import Sticky, StickyBy
+from routing.weights import Split, salt, whole_shares
+
+__all__ = ["compile_snapshot", "problems", "warnings", "weight_problems"]
+
+_THIRTY_DAYS = 30 * 86400.0
+_PATH_BYTES = "/!$&'()*+,;=:@%-._~[]\"<>^`{|}\\"
+
+
+def compile_snapshot(config: Config, *, revision: int, secret: bytes) -> Snapshot:
+    """Raises ConfigError where `problems(config)` finds any. `secret` (16 to 64 bytes) signs sticky cookies."""
+    assert 16 <= len(secret) <= 64
+    if found := problems(config):
+        raise ConfigError(found)
+    index_of = {name: index for index, name in enumerate(config.upstreams)}
+    routes = tuple(
+        _route(index, name, route, index_of, secret) for index, (name, route) in enumerate(config.routes.items())
+    )
+    conditions = [
+        condition
+        for route in routes
+        for part in (*route.rules, *route.flags)
+        for condition in part.conditions
+    ]
+    wanted = {condition.name for condition in conditions if isinstance(condition, HeaderCondition)}
+    wanted |= {route.sticky.name for route in routes if route.sticky and route.sticky.by is StickyBy.HEADER}
+    if any(isinstance(condition, CookieCondition) for condition in conditions) or any(
+        route.sticky and route.sticky.by is StickyBy.COOKIE for route in routes
+    ):
+        wanted.add(b"cookie")
+    return Snapshot(
+        revision=revision,
+        upstreams=tuple(_upstream(index, name, u) for index, (name, u) in enumerate(config.upstreams.items())),
+        routes=routes,
+        table=MatchTable(tuple(route.match for route in routes)),
+        wanted=frozenset(wanted),
+        uses_geo=any(isinstance(condition, GeoCondition) for condition in conditions),
+        trusted=Networks(config.trusted_proxies),
+        limits=Limits(**config.limits.model_dump()),
+        timeouts=Timeouts(**config.timeouts.model_dump()),
+        geo=_geo(config.geo),
+        access_log=AccessLog(config.access_log.path, config.access_log.sample),
+    )
+
+
+def _geo(geo: declared.Geo) -> GeoSource:
+    return GeoSource(
+        geo.database,
+        tuple(
+            (
+                network,
+                Place(
+                    place.continent.upper(), place.country.upper(), place.subdivision.upper(), place.city, place.asn
+                ),
+            )
+            for network, place in geo.ranges.items()
+        ),
+    )
+
+
+def _upstream(index: int, name: str, upstream: declared.Upstream) -> Upstream:
+    policies = {"preserve": HostPolicy.PRESERVE, "upstream": HostPolicy.UPSTREAM}
+    policy = policies.get(upstream.host, HostPolicy.LITERAL)
+    endpoints = tuple(map(endpoint, upstream.endpoints))
+    tls = upstream.tls or declared.UpstreamTls()
+    return Upstream(
+        index=index,
+        name=name,
+        endpoints=endpoints,
+        host_policy=policy,
+        host_literal=upstream.host.encode() if policy is HostPolicy.LITERAL else b"",
+        tls=UpstreamTls(tls.verify, tls.ca, tls.server_name) if any(e.tls for e in endpoints) else None,
+    )
+
+
+def _route(index: int, name: str, route: declared.Route, index_of: Mapping[str, int], secret: bytes) -> Route:
+    stable = stable_of(route)
+    assert stable is not None
+
+    def split(weights: Mapping[str, float]) -> Split:
+        shares = {upstream: share for upstream, share in whole_shares(dict(weights)).items() if share}
+        return Split(
+            tuple(index_of[upstream] for upstream in shares),
+            tuple(shares.values()),
+            tuple(salt(name, upstream) for upstream in shares),
+        )
+
+    declared_split = split(weights_of(route))
+    rules = tuple(
+        Rule(number, conditions(rule.when), split({rule.send: 1.0} if isinstance(rule.send, str) else rule.send))
+        for number, rule in enumerate(route.rules)
+    )
+    return Route(
+        index=index,
+        name=name,
+        match=_match(route.match),
+        stable=index_of[stable],
+        declared_split=declared_split,
+        declared_rules=rules,
+        split=declared_split,
+        rules=rules,
+        sticky=None if route.sticky is None else _sticky(route.sticky, secret),
+        retry=None if route.retry is None else _retry(route.retry),
+        flags=tuple(
+            Flag(
+                flag_name.encode(),
+                xxh3_64_intdigest(flag_name.encode()),
+                flag.percent,
+                () if flag.when is None else conditions(flag.when),
+            )
+            for flag_name, flag in route.flags.items()
+        ),
+        expose_upstream=route.expose_upstream,
+        stable_split=split({stable: 1.0}),
+    )
+
+
+def _match(match: declared.Match) -> Match:
+    hosts = () if "*" in match.hosts else tuple(dict.fromkeys(host.encode() for host in match.hosts))
+    methods = None if match.methods is None else frozenset(method.encode() for method in match.methods)
+    if match.path is not None:
+        return Match(hosts, methods, path=_path_bytes(match.path))
+    if match.path_regex is not None:
+        return Match(hosts, methods, regex=re.compile(match.path_regex.encode()))
+    return Match(hosts, methods, prefix=_path_bytes(match.path_prefix or "/"))
+
+
+def _path_bytes(path: str) -> bytes:
+    """As it stands on the wire: what is not ASCII is percent-encoded."""
+    return quote(path, safe=_PATH_BYTES).encode()
+
+
+def _sticky(sticky: declared.Sticky, secret: bytes) -> Sticky:
+    max_age = int(_THIRTY_DAYS if sticky.max_age is None else sticky.max_age)
+    if sticky.cookie is not None:
+        return Sticky(StickyBy.COOKIE, sticky.cookie.encode(), max_age, secret)
+    if sticky.header is not None:
+        return Sticky(StickyBy.HEADER, sticky.header.lower().encode(), max_age, secret)
+    return Sticky(StickyBy.CLIENT_IP, b"", max_age, secret)
+
+
+def _retry(retry: declared.Retry) -> RetryPolicy | None:
+    return RetryPolicy(
+        attempts=retry.attempts,
+        on=frozenset(RetryOn(kind) for kind in retry.on if isinstance(kind, str)),
+        statuses=frozenset(status for status in retry.on if isinstance(status, int)),
+        budget=retry.budget,
+        other_upstream=retry.other_upstream,
+    )
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _asn(text: str) -> str:
+    return text.upper().removeprefix("AS")
+
+
+def conditions(when: declared.When) -> tuple[Condition, ...]:
+    """The cheap ones first: all must hold, so the order changes only the cost."""
+    found: list[Condition] = []
+    if when.method is not None:
+        found.append(MethodCondition(value_test(when.method, str.upper)))
+    for name, value in when.header.items():
+        found.append(HeaderCondition(name.lower().encode(), value_test(value)))
+    if when.path is not None:
+        found.append(PathCondition(value_test(when.path)))
+    if when.geo is not None:
+        for attribute, value in when.geo:
+            if value is not None:
+                fold = {"city": _same, "asn": _asn}.get(attribute, str.upper)
+                found.append(GeoCondition(attribute, value_test(value, fold)))
+    for name, value in when.cookie.items():
+        found.append(CookieCondition(name.encode(), value_test(value)))
+    for name, value in when.query.items():
+        found.append(QueryCondition(name.encode(), value_test(value)))
+    if when.client_ip is not None:
+        negated = isinstance(when.client_ip, declared.NotCidrs)
+        cidrs = when.client_ip.not_ if isinstance(when.client_ip, declared.NotCidrs) else when.client_ip
+        found.append(ClientIpCondition(Networks(cidrs), negated))
+    return tuple(found)
+
+
+def value_test(value: declared.Value, fold: Callable[[str], str] = _same) -> Test:
+    """`fold` brings a text to the form in which requests have it."""
+    if isinstance(value, str):
+        return AnyOf(frozenset({fold(value).encode()}))
+    if isinstance(value, tuple):
+        exact = frozenset(fold(item).encode() for item in value if isinstance(item, str))
+        forms: list[Test] = [value_test(item, fold) for item in value if not isinstance(item, str)]
+        if not forms:
+            return AnyOf(exact)
+        return OneOf((AnyOf(exact), *forms) if exact else tuple(forms))
+    tests: list[Test] = []
+    if value.prefix is not None:
+        tests.append(Prefix(fold(value.prefix).encode()))
+    if value.suffix is not None:
+        tests.append(Suffix(fold(value.suffix).encode()))
+    if value.contains is not None:
+        tests.append(Contains(fold(value.contains).encode()))
+    if value.regex is not None:
+        tests.append(Regex(re.compile(value.regex.encode())))
+    if value.present is not None:
+        tests.append(Present(value.present))
+    if value.not_ is not None:
+        tests.append(Not(value_test(value.not_, fold)))
+    return tests[0] if len(tests) == 1 else AllOf(tuple(tests))

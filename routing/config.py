@@ -1,0 +1,397 @@
+"""The configuration document, as frozen models: every key, its form and its default. What spans several keys is in check.py.
+
+pydantic is imported here only: workers get compiled snapshots and stay small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    Tag,
+    WithJsonSchema,
+)
+
+from routing import notation
+from routing.document import Document, Problem
+
+NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _once(parse: Callable[[object], Any]) -> BeforeValidator:
+    return BeforeValidator(parse)
+
+
+def _listed(value: object) -> object:
+    """One value where a list is meant."""
+    return value if value is None or isinstance(value, (list, tuple)) else [value]
+
+
+def _endpoint_text(value: object) -> str:
+    return notation.endpoint(value).url
+
+
+def _name(value: object) -> object:
+    return value if value is None or isinstance(value, (dict, list)) else notation.text_of(value)
+
+
+def _method(value: object) -> str:
+    return notation.token(value).upper()
+
+
+def _percent_text(ratio: float) -> str:
+    return f"{ratio * 100:.10g}%"
+
+
+Text = Annotated[str, _once(notation.text_of)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN), _once(_name)]
+Truth = Annotated[bool, _once(notation.truth)]
+Count = Annotated[int, _once(notation.count)]
+PositiveCount = Annotated[int, _once(notation.positive_count)]
+Number = Annotated[float, _once(notation.number)]
+Weight = Annotated[float, _once(notation.weight)]  # judged further in check.py, which the admin API asks too
+Seconds = Annotated[float, _once(notation.duration)]
+PositiveSeconds = Annotated[float, _once(notation.positive_duration)]
+Size = Annotated[int, _once(notation.size)]
+Percent = Annotated[float, _once(notation.percent)]
+Ratio = Annotated[float, _once(notation.ratio), PlainSerializer(_percent_text), WithJsonSchema({"type": "string"})]
+Fraction = Annotated[float, _once(notation.fraction)]
+Regex = Annotated[str, _once(notation.regex)]
+Cidr = Annotated[str, _once(notation.cidr)]
+FieldName = Annotated[str, _once(notation.token)]
+Method = Annotated[str, _once(_method)]
+HostPattern = Annotated[str, _once(notation.host_pattern)]
+EndpointUrl = Annotated[str, _once(_endpoint_text)]
+Path = Annotated[str, Field(pattern=r"^(/[^?#\s]*|\*)$"), _once(notation.text_of)]
+Workers = Annotated[Literal["auto"] | int, _once(notation.workers)]
+RetryOn = Annotated[str | int, _once(notation.retry_on)]
+ListenAddress = Annotated[
+    notation.Address, _once(notation.address), PlainSerializer(str), WithJsonSchema({"type": "string"})
+]
+
+
+class ServerTls(Model):
+    certificate: Text
+    key: Text
+    min_version: Annotated[Literal["1.2", "1.3"], _once(notation.text_of)] = "1.2"
+
+
+class ListenTls(ServerTls):
+    hsts: Count = 0
+
+
+class Listen(Model):
+    address: ListenAddress
+    tls: ListenTls | None = None
+
+
+class Admin(Model):
+    address: ListenAddress = notation.Address("127.0.0.1", 9901)
+    tls: ServerTls | None = None
+    insecure: Truth = False
+
+
+class State(Model):
+    dir: Text = "./headgate-state"
+    url: Text | None = None
+
+
+def _state(value: object) -> object:
+    return {"dir": value} if isinstance(value, str) else value
+
+
+class GeoRange(Model):
+    continent: Text = ""
+    country: Text = ""
+    subdivision: Text = ""
+    city: Text = ""
+    asn: Count = 0
+
+
+class Geo(Model):
+    database: Text | None = None
+    ranges: dict[Cidr, GeoRange] = {}
+
+
+class Timeouts(Model):
+    connect: PositiveSeconds = 2.0
+    response: PositiveSeconds = 30.0
+    idle: PositiveSeconds = 60.0
+    request_head: PositiveSeconds = 10.0
+    request_body: PositiveSeconds = 60.0
+    drain: Seconds = 30.0
+
+
+class Limits(Model):
+    request_head: Size = 32 * 1024
+    headers: Count = 100
+    body: Size = 0
+    connections: Count = 10_000
+    per_endpoint: Count = 1024
+
+
+class AccessLog(Model):
+    path: Text = "-"
+    sample: Fraction = 1.0
+
+
+class HealthCheck(Model):
+    path: Path
+    interval: PositiveSeconds = 5.0
+    timeout: PositiveSeconds = 1.0
+    healthy: PositiveCount = 2
+    unhealthy: PositiveCount = 3
+
+
+class Outlier(Model):
+    consecutive_5xx: PositiveCount = 5
+    ejection: PositiveSeconds = 30.0
+    max_ejected: Ratio = 0.5
+
+
+class UpstreamTls(Model):
+    verify: Truth = True
+    ca: Text | None = None
+    server_name: Text | None = None
+
+
+class Upstream(Model):
+    endpoints: Annotated[tuple[EndpointUrl, ...], _once(_listed)]
+    health_check: HealthCheck | None = None
+    outlier: Outlier | None = None
+    tls: UpstreamTls | None = None
+    host: Text = "preserve"
+
+
+class Match(Model):
+    hosts: Annotated[tuple[HostPattern, ...], _once(_listed)] = ()
+    path: Path | None = None
+    path_prefix: Path | None = None
+    path_regex: Regex | None = None
+    methods: Annotated[tuple[Method, ...] | None, _once(_listed)] = None
+
+
+def _form(value: object) -> str | None:
+    if isinstance(value, (dict, Form)):
+        return "<form>"
+    if isinstance(value, (list, tuple)):
+        return "<list>"
+    return None if value is None else "<text>"
+
+
+class Form(Model):
+    """A value that is not simply equal to something. Keys that are given must all hold."""
+
+    prefix: Text | None = None
+    suffix: Text | None = None
+    contains: Text | None = None
+    regex: Regex | None = None
+    present: Truth | None = None
+    not_: Value | None = Field(default=None, alias="not")
+
+
+Value = Annotated[
+    Annotated[Text, Tag("<text>")]
+    | Annotated[tuple[Annotated[Annotated[Text, Tag("<text>")] | Annotated[Form, Tag("<form>")], Discriminator(_form)], ...], Tag("<list>")]
+    | Annotated[Form, Tag("<form>")],
+    Discriminator(_form),
+]
+
+
+class NotCidrs(Model):
+    not_: Annotated[tuple[Cidr, ...], _once(_listed)] = Field(alias="not")
+
+
+class GeoWhen(Model):
+    continent: Value | None = None
+    country: Value | None = None
+    subdivision: Value | None = None
+    city: Value | None = None
+    asn: Value | None = None
+
+
+def _client_form(value: object) -> str:
+    return "<form>" if isinstance(value, (dict, NotCidrs)) else "<list>"
+
+
+class When(Model):
+    header: dict[FieldName, Value] = {}
+    cookie: dict[FieldName, Value] = {}
+    query: dict[Text, Value] = {}
+    method: Value | None = None
+    path: Value | None = None
+    client_ip: (
+        Annotated[
+            Annotated[tuple[Cidr, ...], _once(_listed), Tag("<list>")] | Annotated[NotCidrs, Tag("<form>")],
+            Discriminator(_client_form),
+        ]
+        | None
+    ) = None
+    geo: GeoWhen | None = None
+
+
+def _send_form(value: object) -> str:
+    return "<form>" if isinstance(value, dict) else "<text>"
+
+
+class Rule(Model):
+    when: When
+    send: Annotated[
+        Annotated[Name, Tag("<text>")] | Annotated[dict[Text, Weight], Tag("<form>")], Discriminator(_send_form)
+    ]
+
+
+class Sticky(Model):
+    """Exactly one of cookie, header and client_ip."""
+
+    cookie: FieldName | None = None
+    header: FieldName | None = None
+    client_ip: Truth | None = None
+    max_age: PositiveSeconds | None = None
+
+
+class Retry(Model):
+    attempts: Count = 1
+    on: Annotated[tuple[RetryOn, ...], _once(_listed)] = ("connect", "reset", 502, 503, 504)
+    budget: Ratio = 0.2
+    other_upstream: Truth = True
+
+
+class ShadowHeaders(Model):
+    set: dict[FieldName, Text] = {}
+    remove: tuple[FieldName, ...] = ("authorization", "cookie")
+
+
+class Compare(Model):
+    headers: tuple[FieldName, ...] = ("content-type", "location", "cache-control")
+    ignore: tuple[Text, ...] = ()
+    unordered: tuple[Text, ...] = ()
+    number_tolerance: Number = 0.0
+
+
+class Shadow(Model):
+    upstream: Name
+    control: Name | None = None
+    percent: Percent = 0.0
+    by: Literal["request", "client"] = "request"
+    methods: Annotated[tuple[Method, ...], _once(_listed)] = ("GET", "HEAD")
+    max_body: Size = 256 * 1024
+    timeout: PositiveSeconds = 10.0
+    headers: ShadowHeaders = ShadowHeaders()
+    compare: Compare = Compare()
+
+
+class Flag(Model):
+    percent: Percent
+    when: When | None = None
+    expires: date | None = None
+    ticket: Text | None = None
+
+
+class Smoke(Model):
+    path: Path
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+
+
+class Step(Model):
+    weight: Percent
+    hold: Seconds = 0.0
+    max_error_rate: Ratio | None = None
+    approval: Truth = False
+
+
+class ErrorRate(Model):
+    max_increase: Ratio
+
+
+class Latency(Model):
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    max_ratio: Annotated[float, Field(gt=0)]
+
+
+class DiffRate(Model):
+    max: Ratio
+
+
+class PrometheusCheck(Model):
+    name: Name
+    url: Text
+    query: Text
+    min: Number | None = None
+    max: Number | None = None
+
+
+class Webhook(Model):
+    url: Text
+    timeout: PositiveSeconds = 10.0
+
+
+class Analysis(Model):
+    error_rate: ErrorRate | None = None
+    latency: Latency | None = None
+    diff_rate: DiffRate | None = None
+    false_alarm: Ratio = 0.01
+    prometheus: tuple[PrometheusCheck, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
+
+
+class Rollout(Model):
+    to: Name
+    smoke: tuple[Smoke, ...] = ()
+    steps: tuple[Step, ...]
+    analysis: Analysis = Analysis()
+    on_failure: Literal["cutback", "pause"] = "cutback"
+
+
+class Route(Model):
+    """`stable` and `weights` as written; check.stable_of and check.weights_of say what holds."""
+
+    match: Match = Match()
+    stable: Name | None = None
+    weights: dict[Text, Weight] | None = None
+    rules: tuple[Rule, ...] = ()
+    sticky: Sticky | None = None
+    retry: Retry | None = None
+    shadow: Shadow | None = None
+    flags: dict[FieldName, Flag] = {}
+    rollout: Rollout | None = None
+    expose_upstream: Truth = False
+
+
+class Config(Model):
+    """The whole document."""
+
+    listen: Annotated[tuple[Listen, ...], _once(_listed)]
+    workers: Workers = "auto"
+    admin: Admin = Admin()
+    state: Annotated[State, _once(_state)] = State()
+    geo: Geo = Geo()
+    trusted_proxies: Annotated[tuple[Cidr, ...], _once(_listed)] = ()
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    access_log: AccessLog = AccessLog()
+    upstreams: dict[Name, Upstream]
+    routes: dict[Name, Route]
+
+    _document: Document | None = PrivateAttr(default=None)
+
+    def remember(self, document: Document) -> None:
+        """Keeps where the values stood, for `problem`."""
+        self._document = document
+
+    def problem(self, loc: tuple[str | int, ...], message: str) -> Problem:
+        """A problem with the line of its place, where the document is a text."""
+        return (self._document or Document(None)).problem(loc, message)
