@@ -111,7 +111,10 @@ def _route(loc: Loc, route: declared.Route, names: Collection[str]) -> Iterator[
     if route.stable is not None:
         yield from _named((*loc, "stable"), route.stable, names)
     elif stable_of(route) is None:
-        yield (*loc, "stable"), "is required: the upstream that a cutback returns to (it goes without saying only where one upstream has all the weight)"
+        yield (
+            (*loc, "stable"),
+            "is required: the upstream that a cutback returns to (it goes without saying only where one upstream has all the weight)",
+        )
     if route.weights is not None:
         yield from _weights((*loc, "weights"), route.weights, names)
     for index, rule in enumerate(route.rules):
@@ -195,7 +198,7 @@ def _sticky(loc: Loc, sticky: declared.Sticky) -> Iterator[Finding]:
     given = [key for key in ("cookie", "header") if getattr(sticky, key) is not None]
     given += ["client_ip"] if sticky.client_ip else []
     if len(given) != 1:
-        yield loc, f"needs exactly one of cookie, header and client_ip: true"
+        yield loc, "needs exactly one of cookie, header and client_ip: true"
     elif sticky.max_age is not None and given != ["cookie"]:
         yield (*loc, "max_age"), "is the life of a cookie, and there is none here"
 
@@ -208,7 +211,10 @@ def _rollout(loc: Loc, route: declared.Route, rollout: declared.Rollout, names: 
         yield (*loc, "steps"), "has no step"
     for index, (before, after) in enumerate(pairwise(rollout.steps)):
         if after.weight < before.weight:
-            yield (*loc, "steps", index + 1, "weight"), f"falls from {before.weight:g} to {after.weight:g}: a rollout's weights only rise"
+            yield (
+                (*loc, "steps", index + 1, "weight"),
+                f"falls from {before.weight:g} to {after.weight:g}: a rollout's weights only rise",
+            )
 
 
 def _overlaps(config: Config) -> Iterator[Finding]:
@@ -232,7 +238,9 @@ def warnings(config: Config, today: date) -> list[Problem]:
     found = [config.problem(loc, _NO_EFFECT) for loc in _without_effect(config)]
     for name, upstream in config.upstreams.items():
         if upstream.tls is not None and not any(url.startswith("https:") for url in upstream.endpoints):
-            found.append(config.problem(("upstreams", name, "tls"), "has no effect: no endpoint here begins with https://"))
+            found.append(
+                config.problem(("upstreams", name, "tls"), "has no effect: no endpoint here begins with https://")
+            )
     for name, route in config.routes.items():
         for flag_name, flag in route.flags.items():
             if flag.expires is None or (days := (flag.expires - today).days) > _SOON:

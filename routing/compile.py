@@ -69,15 +69,11 @@ def compile_snapshot(config: Config, *, revision: int, secret: bytes) -> Snapsho
     routes = tuple(
         _route(index, name, route, index_of, secret) for index, (name, route) in enumerate(config.routes.items())
     )
-    conditions = [
-        condition
-        for route in routes
-        for part in (*route.rules, *route.flags)
-        for condition in part.conditions
-    ]
-    wanted = {condition.name for condition in conditions if isinstance(condition, HeaderCondition)}
+    looked_at = [condition for route in routes for rule in route.rules for condition in rule.conditions]
+    looked_at += [condition for route in routes for flag in route.flags for condition in flag.conditions]
+    wanted = {condition.name for condition in looked_at if isinstance(condition, HeaderCondition)}
     wanted |= {route.sticky.name for route in routes if route.sticky and route.sticky.by is StickyBy.HEADER}
-    if any(isinstance(condition, CookieCondition) for condition in conditions) or any(
+    if any(isinstance(condition, CookieCondition) for condition in looked_at) or any(
         route.sticky and route.sticky.by is StickyBy.COOKIE for route in routes
     ):
         wanted.add(b"cookie")
@@ -87,7 +83,7 @@ def compile_snapshot(config: Config, *, revision: int, secret: bytes) -> Snapsho
         routes=routes,
         table=MatchTable(tuple(route.match for route in routes)),
         wanted=frozenset(wanted),
-        uses_geo=any(isinstance(condition, GeoCondition) for condition in conditions),
+        uses_geo=any(isinstance(condition, GeoCondition) for condition in looked_at),
         trusted=Networks(config.trusted_proxies),
         limits=Limits(**config.limits.model_dump()),
         timeouts=Timeouts(**config.timeouts.model_dump()),
@@ -102,9 +98,7 @@ def _geo(geo: declared.Geo) -> GeoSource:
         tuple(
             (
                 network,
-                Place(
-                    place.continent.upper(), place.country.upper(), place.subdivision.upper(), place.city, place.asn
-                ),
+                Place(place.continent.upper(), place.country.upper(), place.subdivision.upper(), place.city, place.asn),
             )
             for network, place in geo.ranges.items()
         ),
@@ -192,7 +186,7 @@ def _sticky(sticky: declared.Sticky, secret: bytes) -> Sticky:
     return Sticky(StickyBy.CLIENT_IP, b"", max_age, secret)
 
 
-def _retry(retry: declared.Retry) -> RetryPolicy | None:
+def _retry(retry: declared.Retry) -> RetryPolicy:
     return RetryPolicy(
         attempts=retry.attempts,
         on=frozenset(RetryOn(kind) for kind in retry.on if isinstance(kind, str)),

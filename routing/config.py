@@ -28,7 +28,7 @@ NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 def _once(parse: Callable[[object], Any]) -> BeforeValidator:
@@ -205,7 +205,10 @@ class Form(Model):
 
 Value = Annotated[
     Annotated[Text, Tag("<text>")]
-    | Annotated[tuple[Annotated[Annotated[Text, Tag("<text>")] | Annotated[Form, Tag("<form>")], Discriminator(_form)], ...], Tag("<list>")]
+    | Annotated[
+        tuple[Annotated[Annotated[Text, Tag("<text>")] | Annotated[Form, Tag("<form>")], Discriminator(_form)], ...],
+        Tag("<list>"),
+    ]
     | Annotated[Form, Tag("<form>")],
     Discriminator(_form),
 ]

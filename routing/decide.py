@@ -76,12 +76,16 @@ def decide(snapshot: Snapshot, request: Request, draws: Draws) -> Decision | Non
 
 
 def _decide_cut_back(route: Route, request: Request, draws: Draws) -> Decision:
-    """`cut`: stable, whatever rules, stickiness and weights say. `drain`: a client that shows its cookie stays where the
-    weights have it; anyone else is stable's, and keeps no mark that would move them once the drain ends."""
-    if route.cutback is CutbackMode.DRAIN and route.sticky is not None:
+    """`cut`: stable, whatever rules, stickiness and weights say.
+
+    `drain`: a client that shows our signed cookie stays where the weights have it; anyone else is stable's, and gets no
+    cookie that would move them once the drain ends. A header or an address shows no earlier visit, so there it is a cut.
+    """
+    if route.cutback is CutbackMode.DRAIN and route.sticky is not None and route.sticky.by is _COOKIE:
         bucket = route.sticky.bucket(request)
         if bucket is not None:
-            return _with_flags(Decision(route, route.split.place(bucket), Reason.STICKY, -1, bucket, False, b""), request, draws)
+            kept = Decision(route, route.split.place(bucket), Reason.STICKY, -1, bucket, False, b"")
+            return _with_flags(kept, request, draws)
     return _with_flags(Decision(route, route.stable, Reason.CUTBACK, -1, None, False, b""), request, draws)
 
 
@@ -97,7 +101,7 @@ def _with_flags(decision: Decision, request: Request, draws: Draws) -> Decision:
             bucket = draws.bucket()
             decision.bucket, decision.fresh = bucket, True
     if bucket is None:
-        bucket = xxh3_64_intdigest(request.client_ip)
+        bucket = xxh3_64_intdigest(request.client_ip.encode())
     key = bucket.to_bytes(8, "big")
     on = [
         flag.name

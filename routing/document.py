@@ -25,8 +25,15 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"([-+]?)\.(?:inf|Inf|INF)")
-_NAMED = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True}
-_NAMED |= {"false": False, "False": False, "FALSE": False, ".nan": float("nan"), ".NaN": float("nan"), ".NAN": float("nan")}
+_NAMED: dict[str, object] = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True}
+_NAMED |= {
+    "false": False,
+    "False": False,
+    "FALSE": False,
+    ".nan": float("nan"),
+    ".NaN": float("nan"),
+    ".NAN": float("nan"),
+}
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\})?")
 _MOST_NODES = 500_000  # what aliases may expand to; a file of 1,000 routes has 40,000
 
@@ -177,13 +184,17 @@ class _Substitution:
                 return "${"
             name, has_default, default = match.groups()
             if name is None:
-                missing.append("${ begins no variable, such as ${NAME} or ${NAME:-default}; write $${ for the characters themselves")
+                missing.append(
+                    "${ begins no variable, such as ${NAME} or ${NAME:-default}; write $${ for the characters themselves"
+                )
                 return ""
             value = self._environ.get(name)
             if has_default and not value:
                 return str(default)
             if value is None:
-                missing.append(f"the environment variable {name} is not set, and no default is given (${{{name}:-default}})")
+                missing.append(
+                    f"the environment variable {name} is not set, and no default is given (${{{name}:-default}})"
+                )
                 return ""
             return value
 
@@ -268,7 +279,7 @@ class _Reader:
             if name in members:
                 first = self._document.lines[place]
                 self._document.lines[place] = line
-                self._refuse(place, f"the key is there twice (first in line {first})")
+                self._document.findings.append((place, f"the key is there twice (first in line {first})"))
                 continue
             self._document.lines[place] = line
             members[name] = self._value(value, place)

@@ -49,7 +49,7 @@ def _load(document: Document, source: str) -> Config:
         raise ConfigError([*(document.problem(*f) for f in document.findings), Problem("", None, message)], source)
     pruned = _Pruned(document.tree)
     for loc in document.broken:
-        pruned.take_out(loc)
+        pruned.take_out(loc, explains=loc)
     found = list(document.findings)
     config = _validated(pruned, found)
     if config is not None:
@@ -70,24 +70,39 @@ def _validated(pruned: _Pruned, found: list[Finding]) -> Config | None:
         try:
             return Config.model_validate(pruned.build())
         except ValidationError as error:
-            for details in error.errors(include_url=False):
-                _judge(pruned, details, found)
+            _judge(pruned, error.errors(include_url=False), found)
     return None
 
 
-def _judge(pruned: _Pruned, details: ErrorDetails, found: list[Finding]) -> None:
-    """Reports one error of pydantic's and takes its place out."""
-    raw = tuple(part for part in details["loc"] if not (isinstance(part, str) and part.startswith("<")))
-    loc = pruned.origin(tuple(part for part in raw if part != "[key]"))
-    if details["type"] == "extra_forbidden":
-        close = get_close_matches(str(loc[-1]), _keys_at(loc[:-1]), 1, 0.6)
-        found.append((loc, f"unknown key{f', did you mean {close[0]!r}?' if close else ''}"))
-        pruned.take_out(loc, meant=close[0] if close else None)
-        return
-    if not pruned.explains(loc):
-        message = _plain(details)
-        found.append((loc, f"as a name: {message}" if raw and raw[-1] == "[key]" else message))
-    pruned.take_out(loc[:-1] if details["type"] == "missing" else loc)
+def _judge(pruned: _Pruned, errors: list[ErrorDetails], found: list[Finding]) -> None:
+    """Reports one round of pydantic's errors and takes their places out.
+
+    Unknown keys first: a slip of a key explains that the key is missing.
+    """
+    placed = [(details, pruned.origin(_place(details))) for details in errors]
+    explained = {loc for _, loc in placed if pruned.explains(loc)}
+    slips: set[Loc] = set()
+    for details, loc in placed:
+        if details["type"] == "extra_forbidden":
+            close = get_close_matches(str(loc[-1]), _keys_at(loc[:-1]), 1, 0.6)
+            found.append((loc, f"unknown key{f', did you mean {close[0]!r}?' if close else ''}"))
+            slips.update((*loc[:-1], key) for key in close)
+            pruned.take_out(loc, explains=(*loc[:-1], close[0]) if close else None)
+    for details, loc in placed:
+        kind = details["type"]
+        if kind == "extra_forbidden":
+            continue
+        if loc not in explained and not (kind == "missing" and loc in slips):
+            found.append((loc, _plain(details)))
+        out = loc[:-1] if kind == "missing" else loc
+        pruned.take_out(out, explains=out)
+
+
+def _place(details: ErrorDetails) -> Loc:
+    """Without the marks that the models put in for the forms of a value, and pydantic's for a key."""
+    return tuple(
+        part for part in details["loc"] if not (isinstance(part, str) and (part.startswith("<") or part == "[key]"))
+    )
 
 
 _WORDS = {
@@ -107,8 +122,8 @@ def _plain(details: ErrorDetails) -> str:
         return str(context["error"])
     if kind == "literal_error":
         expected, given = str(context["expected"]), str(details["input"])
-        choices = [quoted or bare for quoted, bare in re.findall(r"'([^']*)'|(\d+)", expected)]
-        return f"must be {expected}{suggestion(given, choices)}"
+        choices = re.findall(r"'([^']*)'", expected)
+        return f"must be {expected}{suggestion(given, choices) if given.isalpha() else ''}"
     if kind == "string_pattern_mismatch":
         if str(context["pattern"]) == NAME_PATTERN:
             return f"{details['input']!r} is no name: letters, digits, _, - and ., beginning with a letter or digit, at most 63"
@@ -128,16 +143,11 @@ class _Pruned:
         self._blamed: set[Loc] = set()
         self._built: object = tree
 
-    def take_out(self, loc: Loc, meant: str | None = None) -> None:
-        """`meant` names the key that an unknown one was a slip of: what its absence causes is explained by it."""
+    def take_out(self, loc: Loc, explains: Loc | None) -> None:
+        """`explains` is the place whose absence may have consequences, if any."""
         self._out.add(loc)
-        if meant is not None:
-            self._blamed.add((*loc[:-1], meant))
-        elif not self._unknown_key(loc):
-            self._blamed.add(loc)
-
-    def _unknown_key(self, loc: Loc) -> bool:
-        return bool(loc) and isinstance(loc[-1], str) and _keys_at(loc[:-1]) != [] and loc[-1] not in _keys_at(loc[:-1])
+        if explains is not None:
+            self._blamed.add(explains)
 
     def explains(self, loc: Loc) -> bool:
         """Whether a finding there may come from what was taken out above, at or below the place."""
@@ -174,7 +184,9 @@ class _Pruned:
 
     def _copy(self, value: object, loc: Loc) -> object:
         if isinstance(value, dict):
-            return {key: self._copy(member, (*loc, key)) for key, member in value.items() if (*loc, key) not in self._out}
+            return {
+                key: self._copy(member, (*loc, key)) for key, member in value.items() if (*loc, key) not in self._out
+            }
         if isinstance(value, list):
             items = _Items()
             for number, item in enumerate(value):
@@ -198,7 +210,9 @@ def _keys_at(loc: Loc) -> list[str]:
     kinds: list[object] = [Config]
     for part in loc:
         kinds = [inner for kind in kinds for inner in _step(kind, part)]
-    return [field.alias or name for kind in kinds for model in _models(kind) for name, field in model.model_fields.items()]
+    return [
+        field.alias or name for kind in kinds for model in _models(kind) for name, field in model.model_fields.items()
+    ]
 
 
 def _step(kind: object, part: str | int) -> list[object]:

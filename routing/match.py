@@ -5,7 +5,8 @@ the order of the file, then the longest prefix. Methods are looked at last: a ro
 over. Where a host's own paths have no match, the less specific hosts are tried.
 
 A prefix matches whole path segments: `/api` takes `/api` and `/api/x`, not `/apiary`; `/api/` takes only what is below it.
-Hosts are dictionaries and prefixes are looked up by length, so 1,000 routes cost what their distinct prefix lengths cost.
+Hosts are dictionaries. Prefixes are one too, asked once or twice for each slash of the request's path, so the cost depends on
+the path and not on the number of routes. Only regular expressions are tried one after another, within their host.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 NO_ROUTE = -1
-_SLASH = 0x2F
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class PathTable:
         self._exact: dict[bytes, _Candidates] = {path: ordered(c) for path, c in exact.items()}
         self._prefixes: dict[bytes, _Candidates] = {path: ordered(c) for path, c in prefixes.items()}
         self._regexes = tuple(regexes)
-        self._lengths = tuple(sorted({len(prefix) for prefix in prefixes}, reverse=True))
+        self._longest = max(map(len, prefixes), default=0)
 
     def find(self, method: bytes, path: bytes) -> int:
         """The index of the route, or NO_ROUTE."""
@@ -70,16 +70,23 @@ class PathTable:
         for regex, methods, index in self._regexes:
             if (methods is None or method in methods) and regex.search(path):
                 return index
-        size = len(path)
-        for length in self._lengths:
-            if length > size:
-                continue
-            candidates = self._prefixes.get(path[:length])
-            if candidates is None or not (length == size or path[length] == _SLASH or path[length - 1] == _SLASH):
-                continue
-            for methods, index in candidates:
+        return self._find_prefix(method, path) if self._prefixes else NO_ROUTE
+
+    def _find_prefix(self, method: bytes, path: bytes) -> int:
+        """The longest prefix first: the whole path, then for each slash from the right what ends with it or before it."""
+        prefixes, end = self._prefixes, self._longest
+        if len(path) <= end:
+            end = len(path)
+            for methods, index in prefixes.get(path, ()):
                 if methods is None or method in methods:
                     return index
+        slash = path.rfind(b"/", 0, end + 1)
+        while slash >= 0:
+            for size in (slash + 1, slash):
+                for methods, index in prefixes.get(path[:size], ()):
+                    if methods is None or method in methods:
+                        return index
+            slash = path.rfind(b"/", 0, slash)
         return NO_ROUTE
 
 

@@ -6,7 +6,7 @@ route by `Snapshot.with_live`, which shares everything else, so that a change co
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from routing.addresses import Networks
@@ -64,7 +64,7 @@ class Rule:
     split: Split
 
     def holds(self, request: Request) -> bool:
-        for condition in self.conditions:  # a loop: all() over a generator costs three times as much here
+        for condition in self.conditions:  # noqa: SIM110 - all() over a generator costs three times as much here
             if not condition.holds(request):
                 return False
         return True
@@ -188,8 +188,8 @@ class Snapshot:
     trusted: Networks
     limits: Limits
     timeouts: Timeouts
-    geo: GeoSource = GeoSource()
-    access_log: AccessLog = AccessLog()
+    geo: GeoSource = field(default_factory=GeoSource)
+    access_log: AccessLog = field(default_factory=AccessLog)
 
     def route_named(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)
@@ -213,17 +213,17 @@ class Snapshot:
 def _lay(snapshot: Snapshot, route: Route, live: Live) -> Route:
     index_of = {upstream.name: upstream.index for upstream in snapshot.upstreams}
     split, closed = route.declared_split, frozenset[int]()
-    if live.weights is not None:
-        known = {name: weight for name, weight in live.weights if name in index_of}
+    known = {name: weight for name, weight in live.weights or () if name in index_of}
+    if known:
         closed = frozenset(index_of[name] for name, weight in known.items() if weight == 0)
-        shares = {name: share for name, share in whole_shares(known).items() if share} if any(known.values()) else {}
-        if shares:
+        if any(known.values()):
+            shares = {name: share for name, share in whole_shares(known).items() if share}
             split = Split(
                 tuple(index_of[name] for name in shares),
                 tuple(shares.values()),
                 tuple(salt(route.name, name) for name in shares),
             )
-        else:
+        else:  # those with weight are gone from the configuration
             split = route.stable_split
     rules = tuple(opened for rule in route.declared_rules if (opened := _without(rule, closed)) is not None)
     return replace(route, split=split, rules=rules, cutback=live.cutback, closed=closed)

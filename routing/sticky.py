@@ -35,7 +35,7 @@ class Sticky:
         if self.by is StickyBy.HEADER:
             value = request.fields.get(self.name)
             return None if not value else xxh3_64_intdigest(value)
-        return xxh3_64_intdigest(request.client_ip) if request.client_ip else None
+        return xxh3_64_intdigest(request.client_ip.encode()) if request.client_ip else None
 
     def sign(self, bucket: int) -> bytes:
         """The cookie's value: 16 hexadecimal digits of bucket and 16 of keyed BLAKE2b, so that clients can't choose."""

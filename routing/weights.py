@@ -48,7 +48,8 @@ class Split:
     """The one upstream where there is no choice, else -1."""
 
     def __post_init__(self) -> None:
-        assert self.upstreams and all(weight > 0 for weight in self.weights)
+        assert self.upstreams
+        assert all(weight > 0 for weight in self.weights)
         object.__setattr__(self, "only", self.upstreams[0] if len(self.upstreams) == 1 else -1)
 
     def place(self, bucket: int) -> int:
