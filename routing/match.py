@@ -38,7 +38,7 @@ _Candidates = tuple[tuple[frozenset[bytes] | None, int], ...]
 class PathTable:
     """The paths of one host. Candidates of one path: those with methods first, else in the order of the file."""
 
-    __slots__ = ("_exact", "_lengths", "_prefixes", "_regexes")
+    __slots__ = ("_exact", "_longest", "_prefixes", "_regexes")
 
     def __init__(self, matches: Iterable[tuple[int, Match]]) -> None:
         exact: dict[bytes, list[tuple[frozenset[bytes] | None, int]]] = {}
