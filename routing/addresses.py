@@ -52,7 +52,8 @@ class Networks:
 
 
 def client_of(peer: str, forwarded_for: bytes | None, trusted: Networks) -> str:
-    """The client's address: the peer, or, where the peer is a trusted proxy, the last hop in X-Forwarded-For that is not.
+    """The client's address: the peer, or, where the peer is a trusted proxy, the last hop in X-Forwarded-For that is
+    not.
 
     A hop that is no address ends the walk at the hop before it: nothing beyond an unreadable entry can be believed.
     """

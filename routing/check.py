@@ -1,4 +1,6 @@
-"""What is wrong with a document whose single values are all well-formed: names that don't exist, keys that contradict each other."""
+"""What is wrong with a document whose single values are all well-formed: names that don't exist, keys that contradict
+each other.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,7 @@ def _listeners(config: Config) -> Iterator[Finding]:
     if not admin.address.loopback and admin.tls is None and not admin.insecure:
         yield (
             ("admin",),
-            f"{admin.address} can be reached from other machines: give it tls, use a loopback address, or say insecure: true",
+            f"{admin.address} can be reached from other machines: give it tls, a loopback address, or insecure: true",
         )
 
 
@@ -111,10 +113,7 @@ def _route(loc: Loc, route: declared.Route, names: Collection[str]) -> Iterator[
     if route.stable is not None:
         yield from _named((*loc, "stable"), route.stable, names)
     elif stable_of(route) is None:
-        yield (
-            (*loc, "stable"),
-            "is required: the upstream that a cutback returns to (it goes without saying only where one upstream has all the weight)",
-        )
+        yield (*loc, "stable"), "is required, unless one upstream has all the weight: a cutback returns to it"
     if route.weights is not None:
         yield from _weights((*loc, "weights"), route.weights, names)
     for index, rule in enumerate(route.rules):

@@ -1,4 +1,5 @@
-"""The configuration document, as frozen models: every key, its form and its default. What spans several keys is in check.py.
+"""The configuration document, as frozen models: every key, its form and its default. What spans several keys is in
+check.py.
 
 pydantic is imported here only: workers get compiled snapshots and stay small.
 """

@@ -25,8 +25,9 @@ class Reason(Enum):
 
 
 class Decision:
-    """Where one request goes. `rule` is the rule's number or -1; `bucket` is None where none was needed; `fresh` says that
-    the bucket is new and the client has to be told; `flags` is the value of X-Headgate-Flags."""
+    """Where one request goes. `rule` is the rule's number or -1; `bucket` is None where none was needed; `fresh` says
+    that the bucket is new and the client has to be told; `flags` is the value of X-Headgate-Flags.
+    """
 
     __slots__ = ("bucket", "flags", "fresh", "reason", "route", "rule", "upstream")
 
@@ -78,8 +79,9 @@ def decide(snapshot: Snapshot, request: Request, draws: Draws) -> Decision | Non
 def _decide_cut_back(route: Route, request: Request, draws: Draws) -> Decision:
     """`cut`: stable, whatever rules, stickiness and weights say.
 
-    `drain`: a client that shows our signed cookie stays where the weights have it; anyone else is stable's, and gets no
-    cookie that would move them once the drain ends. A header or an address shows no earlier visit, so there it is a cut.
+    `drain`: a client that shows our signed cookie stays where the weights have it; anyone else is stable's, and gets
+    no cookie that would move them once the drain ends. A header or an address shows no earlier visit, so there it is
+    a cut.
     """
     if route.cutback is CutbackMode.DRAIN and route.sticky is not None and route.sticky.by is _COOKIE:
         bucket = route.sticky.bucket(request)

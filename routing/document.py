@@ -1,9 +1,9 @@
 """Text to tree: YAML 1.2 (so JSON too), with the line of every path, duplicates refused and `${NAME}` filled in.
 
-Nodes are composed by ruamel.yaml and typed here by the core schema of YAML 1.2 (section 10.3.2), since that has to be done for
-substituted texts anyway: `NO` is a country, `2027-01-31` and `10:30` are texts. Numbers keep how they were written, because a
-header's `1.10` is not `1.1`. Text that is plain JSON skips YAML, which costs 100 times as much; its lines are looked up only when
-something is wrong.
+Nodes are composed by ruamel.yaml and typed here by the core schema of YAML 1.2 (section 10.3.2), since that has to be
+done for substituted texts anyway: `NO` is a country, `2027-01-31` and `10:30` are texts. Numbers keep how they were
+written, because a header's `1.10` is not `1.1`. Text that is plain JSON skips YAML, which costs 100 times as much;
+its lines are looked up only when something is wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +25,16 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"([-+]?)\.(?:inf|Inf|INF)")
-_NAMED: dict[str, object] = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True}
+_NAMED: dict[str, object] = {
+    "": None,
+    "~": None,
+    "null": None,
+    "Null": None,
+    "NULL": None,
+    "true": True,
+    "True": True,
+    "TRUE": True,
+}
 _NAMED |= {
     "false": False,
     "False": False,
@@ -184,9 +193,7 @@ class _Substitution:
                 return "${"
             name, has_default, default = match.groups()
             if name is None:
-                missing.append(
-                    "${ begins no variable, such as ${NAME} or ${NAME:-default}; write $${ for the characters themselves"
-                )
+                missing.append("${ begins no variable such as ${NAME} or ${NAME:-default}; a literal ${ is written $${")
                 return ""
             value = self._environ.get(name)
             if has_default and not value:

@@ -1,10 +1,10 @@
 """Where an address is: inline ranges first, the longest prefix winning, then a MaxMind-format database.
 
-Two layouts of database are in use and both are read: nested (GeoLite2: `country.iso_code`, `subdivisions[0].iso_code`) and
-flat (`country_code`, `continent_code`, …). The file is looked at again by `refresh`, not at every request; a replacement that
-cannot be read leaves the old one in force. For that the database is read from a private copy in memory (a memfd, of which
-only the pages in use become resident): a file that `cp` overwrites in place would change under a mapping of it, and a
-shorter one would end the process by SIGBUS.
+Two layouts of database are in use and both are read: nested (GeoLite2: `country.iso_code`,
+`subdivisions[0].iso_code`) and flat (`country_code`, `continent_code`, …). The file is looked at again by `refresh`,
+not at every request; a replacement that cannot be read leaves the old one in force. For that the database is read
+from a private copy in memory (a memfd, of which only the pages in use become resident): a file that `cp` overwrites
+in place would change under a mapping of it, and a shorter one would end the process by SIGBUS.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _Identity = tuple[int, int, int]
 class Geo:
     """Looks addresses up. `fault` is a plain sentence while the database cannot be read, else None.
 
-    It does not raise: a worker that starts while the file is broken serves all the same (`headgate run` refuses to begin with
-    one, by `check_database`).
+    It does not raise: a worker that starts while the file is broken serves all the same (`headgate run` refuses to
+    begin with one, by `check_database`).
     """
 
     def __init__(self, source: GeoSource) -> None:

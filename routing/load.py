@@ -1,7 +1,7 @@
 """The one door to a configuration: text, file or tree in; a checked document out, or every problem at once.
 
-A document with mistakes is judged further with the mistaken parts taken out, so that a mistyped key in one route does not hide
-an unknown upstream in another. What the taking out itself would cause is not reported.
+A document with mistakes is judged further with the mistaken parts taken out, so that a mistyped key in one route does
+not hide an unknown upstream in another. What the taking out itself would cause is not reported.
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ def _plain(details: ErrorDetails) -> str:
         return f"must be {expected}{suggestion(given, choices) if given.isalpha() else ''}"
     if kind == "string_pattern_mismatch":
         if str(context["pattern"]) == NAME_PATTERN:
-            return f"{details['input']!r} is no name: letters, digits, _, - and ., beginning with a letter or digit, at most 63"
+            return (
+                f"{details['input']!r} is no name: at most 63 letters, digits, _, - and ., of which - and . not first"
+            )
         return f"{details['input']!r} is no path: it begins with / and has no ?, # or space"
     if kind.startswith("date_"):
         return "must be a date, such as 2027-01-31"

@@ -1,12 +1,13 @@
 """Which route a request belongs to, at a cost that does not grow with the number of routes.
 
-Hosts: exact, then the longest wildcard, then routes for any host. Within a host's paths: exact, then regular expressions in
-the order of the file, then the longest prefix. Methods are looked at last: a route that does not take the method is passed
-over. Where a host's own paths have no match, the less specific hosts are tried.
+Hosts: exact, then the longest wildcard, then routes for any host. Within a host's paths: exact, then regular
+expressions in the order of the file, then the longest prefix. Methods are looked at last: a route that does not take
+the method is passed over. Where a host's own paths have no match, the less specific hosts are tried.
 
-A prefix matches whole path segments: `/api` takes `/api` and `/api/x`, not `/apiary`; `/api/` takes only what is below it.
-Hosts are dictionaries. Prefixes are one too, asked once or twice for each slash of the request's path, so the cost depends on
-the path and not on the number of routes. Only regular expressions are tried one after another, within their host.
+A prefix matches whole path segments: `/api` takes `/api` and `/api/x`, not `/apiary`; `/api/` takes only what is
+below it. Hosts are dictionaries. Prefixes are one too, asked once or twice for each slash of the request's path, so
+the cost depends on the path and not on the number of routes. Only regular expressions are tried one after another,
+within their host.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ NO_ROUTE = -1
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What one route takes. Exactly one of `path`, `prefix`, `regex` is set; empty `hosts` is any host, `methods` None any method.
+    """What one route takes. Exactly one of `path`, `prefix`, `regex` is set; empty `hosts` is any host, `methods`
+    None any method.
 
     A host that begins with `*.` is a wildcard: it takes every name below, at any depth, not the name itself.
     """
@@ -73,7 +75,9 @@ class PathTable:
         return self._find_prefix(method, path) if self._prefixes else NO_ROUTE
 
     def _find_prefix(self, method: bytes, path: bytes) -> int:
-        """The longest prefix first: the whole path, then for each slash from the right what ends with it or before it."""
+        """The longest prefix first: the whole path, then for each slash from the right what ends with it or before
+        it.
+        """
         prefixes, end = self._prefixes, self._longest
         if len(path) <= end:
             end = len(path)

@@ -1,4 +1,6 @@
-"""How the document writes durations, sizes, shares, addresses and endpoints. Each parser raises ValueError in plain words."""
+"""How the document writes durations, sizes, shares, addresses and endpoints. Each parser raises ValueError in plain
+words.
+"""
 
 from __future__ import annotations
 

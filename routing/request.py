@@ -25,9 +25,9 @@ NOWHERE = Place()
 class Request:
     """One request head, as far as routing needs it.
 
-    `fields` maps lower-case field names to values; several lines of one name are joined by ", ", of Cookie by "; ". It
-    must hold every name in `Snapshot.wanted` that the request carries, and may hold more. `host` is lower case and has no
-    port.
+    `fields` maps lower-case field names to values; several lines of one name are joined by ", ", of Cookie by "; ".
+    It must hold every name in `Snapshot.wanted` that the request carries, and may hold more. `host` is lower case and
+    has no port.
     """
 
     __slots__ = ("client_ip", "fields", "host", "method", "path", "place", "query")
@@ -53,8 +53,8 @@ class Request:
     def cookie(self, name: bytes) -> bytes | None:
         """The value of the first cookie of that name, unquoted; None where there is none.
 
-        RFC 6265 section 5.4: pairs parted by `;`, whatever is quoted. Searching for the name costs a fifth of taking the
-        header apart, which with a browser's cookies was a third of a decision.
+        RFC 6265 section 5.4: pairs parted by `;`, whatever is quoted. Searching for the name costs a fifth of taking
+        the header apart, which with a browser's cookies was a third of a decision.
         """
         header = self.fields.get(b"cookie")
         if header is None:

@@ -1,7 +1,8 @@
 """The compiled configuration: immutable, published as one reference, pickled to the workers.
 
-The document (routing/config.py) declares; `compile` makes a snapshot of it; live state (weights, cutback) is laid over a
-route by `Snapshot.with_live`, which shares everything else, so that a change costs the same whatever the size of the rest.
+The document (routing/config.py) declares; `compile` makes a snapshot of it; live state (weights, cutback) is laid
+over a route by `Snapshot.with_live`, which shares everything else, so that a change costs the same whatever the size
+of the rest.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ class Flag:
 
 
 class CutbackMode(Enum):
-    """`cut` sends everything to stable; `drain` leaves clients with a sticky cookie where they are and admits no new ones."""
+    """`cut` sends everything to stable; `drain` leaves clients with a sticky cookie where they are and admits no new
+    ones.
+    """
 
     CUT = "cut"
     DRAIN = "drain"
@@ -177,7 +180,9 @@ class AccessLog:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the data plane decides by. `wanted` are the lower-case field names that rules and stickiness look at."""
+    """Everything the data plane decides by. `wanted` are the lower-case field names that rules and stickiness look
+    at.
+    """
 
     revision: int
     upstreams: tuple[Upstream, ...]

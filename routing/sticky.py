@@ -20,7 +20,9 @@ class StickyBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sticky:
-    """`name` is the cookie's or the lower-case header's name (empty for the client's address); `max_age` is in seconds."""
+    """`name` is the cookie's or the lower-case header's name (empty for the client's address); `max_age` is in
+    seconds.
+    """
 
     by: StickyBy
     name: bytes

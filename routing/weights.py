@@ -1,14 +1,15 @@
 """Weighted choice that holds exactly, not only on average.
 
-Unsticky traffic is drawn from a low-discrepancy sequence, one per split and worker: after any N draws since the weights
-were set each upstream has been drawn within one of its share. Two upstreams use Bresenham's line with a random start, so
-that many workers with little traffic do not all begin with the same upstream. More use the quota method (Balinski and
-Young, "The quota method of apportionment", 1975): among those that may take the next seat without passing their upper
-quota, the one with the earliest deadline for its next seat takes it; no house size ever violates either quota.
+Unsticky traffic is drawn from a low-discrepancy sequence, one per split and worker: after any N draws since the
+weights were set each upstream has been drawn within one of its share. Two upstreams use Bresenham's line with a
+random start, so that many workers with little traffic do not all begin with the same upstream. More use the quota
+method (Balinski and Young, "The quota method of apportionment", 1975): among those that may take the next seat
+without passing their upper quota, the one with the earliest deadline for its next seat takes it; no house size ever
+violates either quota.
 
 Sticky traffic is placed by weighted rendezvous hashing (Thaler and Ravishankar 1998; the logarithmic form is that of
-Schindelhauer and Schomaker 2005): each upstream's score is an exponential race at a rate of its weight, so raising one
-weight only lowers that upstream's score and moves nobody between the others.
+Schindelhauer and Schomaker 2005): each upstream's score is an exponential race at a rate of its weight, so raising
+one weight only lowers that upstream's score and moves nobody between the others.
 """
 
 from __future__ import annotations
@@ -36,13 +37,16 @@ def whole_shares(weights: dict[str, float]) -> dict[str, int]:
 class Split:
     """Upstreams (dense indexes into `Snapshot.upstreams`) and their positive whole weights.
 
-    Compared by identity: a worker keeps a `Draw` for each split it has met, and a split that replaces another starts anew.
+    Compared by identity: a worker keeps a `Draw` for each split it has met, and a split that replaces another starts
+    anew.
     """
 
     upstreams: tuple[int, ...]
     weights: tuple[int, ...]
     salts: tuple[int, ...]
-    """One 64-bit seed an upstream, made of the names of route and upstream, so that two routes favour different clients."""
+    """One 64-bit seed an upstream, made of the names of route and upstream, so that two routes favour different
+    clients.
+    """
 
     only: int = field(init=False)
     """The one upstream where there is no choice, else -1."""
