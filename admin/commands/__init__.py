@@ -1,0 +1,1 @@
+"""The commands of `headgate`, a function each; admin/cli.py says which module holds which."""

@@ -1,0 +1,1 @@
+"""Load tests: users for locust that anyone can point at a gateway, and `make loadtest`."""
