@@ -149,6 +149,15 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True)
+class InForce:
+    """supervisor -> admin, first of all: what the workers have. Admin may have died between telling the workers of a change
+    and storing it; what is newer here than in the store is taken over. Revision 0 is nothing yet."""
+
+    revision: int
+    live: dict[str, Live]
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerSettings:
     """One inherited listening socket. `certificate` and `key` are paths; `hsts` is in seconds, 0 for none."""
 
@@ -169,7 +178,20 @@ class WorkerSettings:
 
 
 Message = (
-    Publish | Published | Ack | Nack | Heartbeat | Ready | Failed | Drain | Reload | Notice | Stats | Workers | WorkerSettings
+    Publish
+    | Published
+    | Ack
+    | Nack
+    | Heartbeat
+    | Ready
+    | Failed
+    | Drain
+    | Reload
+    | Notice
+    | Stats
+    | Workers
+    | InForce
+    | WorkerSettings
 )
 
 
@@ -214,8 +236,7 @@ class Channel(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment] - uvloop's transports are no subclasses
 
     def data_received(self, data: bytes) -> None:
         for message in self._decoder.feed(data):

@@ -1,0 +1,97 @@
+"""One child process of the supervisor: started with a control socket, watched by its heartbeat, killed when it is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from proxy.control import Channel, Heartbeat, Message
+
+SILENCE_SECONDS = 2.0
+# Importing and connecting, on a machine that is busy starting everything at once.
+BOOT_SECONDS = 20.0
+
+
+class Child:
+    """`on_message` gets all but heartbeats, `on_up` comes once with the first sign of life, `on_exit` once at the end."""
+
+    def __init__(
+        self,
+        name: str,
+        on_up: Callable[[Child], None],
+        on_message: Callable[[Child, Message], None],
+        on_exit: Callable[[Child], None],
+    ) -> None:
+        self.name = name
+        self.up = False
+        self.ready = False
+        self.exited = False
+        self.started_at = time.time()
+        self._on_up = on_up
+        self._on_message = on_message
+        self._on_exit = on_exit
+        self._heard = time.monotonic()
+        self._channel = Channel(self._message, self._lost)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self, module: str, arguments: Sequence[str], fds: Sequence[int]) -> None:
+        """Run `python -m module --control-fd FD arguments…`, FD being its end of the control socket; `fds` go with it."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            # -P: a folder called `proxy` where the gateway is started must not be taken for ours.
+            command = [sys.executable, "-P", "-m", module, "--control-fd", str(theirs.fileno()), *arguments]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno(), *fds], stdin=subprocess.DEVNULL)
+        await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=ours)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def age(self) -> float:
+        return time.time() - self.started_at
+
+    def send(self, message: Message) -> None:
+        self._channel.send(message)
+
+    def silent(self, now: float) -> bool:
+        """Whether its event loop has not been heard of for too long; `now` is monotonic."""
+        return not self.exited and now - self._heard > (SILENCE_SECONDS if self.up else BOOT_SECONDS)
+
+    def kill(self) -> None:
+        """At once, stopped or not; returns when it is gone."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _message(self, message: Message) -> None:
+        self._heard = time.monotonic()
+        if not self.up:
+            self.up = True
+            self._on_up(self)
+        if not isinstance(message, Heartbeat):
+            self._on_message(self, message)
+
+    def _lost(self) -> None:
+        """Its end of the socket closed: it has exited, or is about to."""
+        if not self.exited:
+            self.exited = True
+            if self._process is not None:
+                try:
+                    self._process.wait(timeout=0.2)
+                except subprocess.TimeoutExpired:
+                    self.kill()
+            self._on_exit(self)
+
+    @property
+    def exit_status(self) -> int | None:
+        return self._process.poll() if self._process is not None else None

@@ -1,0 +1,105 @@
+"""Listening sockets: one a listener and worker, opened once by the supervisor and handed down by descriptor."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from proxy.control import ListenerSettings
+from routing.config import Config, Listen
+
+BACKLOG = 4096
+
+
+class ListenError(Exception):
+    """An address that can't be listened on; the text is one line for a person."""
+
+
+@dataclass(slots=True)
+class WorkerSockets:
+    """The sockets of one worker slot. They outlive the worker, so its accept queue is served by its replacement."""
+
+    sockets: list[socket.socket]
+    listeners: list[ListenerSettings]
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+
+
+def workers_of(config: Config) -> int:
+    """The number of workers: as configured, or the CPUs this process may use, a container's quota counted."""
+    if config.workers != "auto":
+        return int(config.workers)
+    cpus = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cpus = min(cpus, max(1, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        pass  # no cgroup v2, or "max"
+    return cpus
+
+
+def open_sockets(config: Config, workers: int) -> list[WorkerSockets]:
+    """Raises ListenError naming the address. A port of 0 is chosen once and then the same for all workers."""
+    slots = [WorkerSockets([], []) for _ in range(workers)]
+    try:
+        for number, listen in enumerate(config.listen):
+            port = listen.address.port
+            for slot in slots:
+                try:
+                    if slot is slots[0]:
+                        _refuse_if_taken(listen.address.host, port)
+                    sock = _open(listen.address.host, port)
+                except OSError as error:
+                    raise ListenError(f"listen[{number}]: cannot listen on {listen.address}: {error.strerror}") from error
+                slot.sockets.append(sock)
+                port = sock.getsockname()[1]
+                slot.listeners.append(_settings(listen, sock))
+    except ListenError:
+        for slot in slots:
+            slot.close()
+        raise
+    return slots
+
+
+def _settings(listen: Listen, sock: socket.socket) -> ListenerSettings:
+    host, port = sock.getsockname()[:2]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    settings = ListenerSettings(sock.fileno(), address)
+    if listen.tls is None:
+        return settings
+    return replace(
+        settings,
+        certificate=str(listen.tls.certificate),
+        key=str(listen.tls.key),
+        min_version=listen.tls.min_version,
+        hsts=listen.tls.hsts,
+    )
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _refuse_if_taken(host: str, port: int) -> None:
+    """SO_REUSEPORT would let two gateways of one user share a port in silence: bind once without it first."""
+    with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+
+
+def _open(host: str, port: int) -> socket.socket:
+    sock = socket.socket(_family(host), socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,255 @@
+"""One connection from a client: bytes to requests, one exchange at a time in order, deadlines, and the way it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from proxy import errors
+from proxy.errors import ErrorKind
+from proxy.exchange import NEVER, Exchange
+from proxy.http1 import RequestMessage, RequestParser
+from proxy.request_head import forwarding_lines
+
+if TYPE_CHECKING:
+    from proxy.plane import Plane
+    from proxy.tunnel import Tunnel
+
+# Pipelined requests waiting behind the current one; more are not read until it ends.
+MAX_PIPELINED = 16
+# A body that nobody wants any more is read for this long and this far before the connection closes: closing with unread
+# bytes makes the kernel send a reset, which can destroy the answer on its way (RFC 9112 section 9.6).
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 64 * 1024
+HIGH_WATER = 64 * 1024
+LOW_WATER = 16 * 1024
+
+
+class ClientConnection(asyncio.Protocol):
+    __slots__ = (
+        "_advancing",
+        "_closing",
+        "_lingered",
+        "_message",
+        "_parser",
+        "_plane",
+        "_reading",
+        "_tls",
+        "_transport",
+        "_tunnel",
+        "_unsent",
+        "_writable",
+        "deadline",
+        "exchange",
+        "extra",
+        "forwarding",
+        "peer",
+    )
+
+    def __init__(self, plane: Plane, tls: bool, extra: bytes) -> None:
+        # connection
+        self._plane = plane
+        self._tls = tls
+        self._transport: asyncio.Transport
+        self._parser: RequestParser
+        self._reading = True
+        self._writable = True
+        self._closing = False
+        self._lingered = -1
+        self._unsent = 0
+        self._advancing = False
+        self.extra = extra
+        """Lines that every response over this listener carries (HSTS), each ended by CRLF."""
+        self.peer = ""
+        self.forwarding = b""
+        self.deadline = NEVER
+        """When `expire` is to be called, in `Plane.now` time: one for whatever this connection waits for."""
+        # current exchange
+        self.exchange: Exchange | None = None
+        self._message: RequestMessage | None = None
+        self._tunnel: Tunnel | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        plane = self._plane
+        self._transport = transport  # type: ignore[assignment]
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        if self.peer.startswith("::ffff:"):
+            self.peer = self.peer[7:]
+        self.forwarding = forwarding_lines(self.peer, b"https" if self._tls else b"http")
+        limits = plane.snapshot.limits
+        self._parser = RequestParser(limits.request_line, limits.request_head, limits.headers)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        if not plane.admit(self):
+            self.write(errors.response(ErrorKind.CONNECTIONS, close=True, head_only=False))
+            plane.stats.count("gateway_errors", ErrorKind.CONNECTIONS.label)
+            self._close()
+            return
+        self.deadline = plane.now + plane.timeouts.idle
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.from_client(data)
+            return
+        if self._closing:
+            self._linger(len(data))
+            return
+        parser, message = self._parser, self._message
+        in_head = parser.in_head
+        parser.feed(data)
+        if message is not None and self.exchange is not None and not self.exchange.request_done:
+            if parser.error is not None and not message.complete:
+                self.exchange.bad_body(parser.error)
+                return
+            self.exchange.body_arrived()
+        if self.exchange is None:
+            self._advance()
+        elif len(parser.requests) > MAX_PIPELINED or parser.upgraded is not None:
+            self.pause()
+        if self.exchange is None and not in_head and parser.in_head:
+            self.deadline = monotonic() + self._plane.timeouts.request_head
+
+    def eof_received(self) -> bool:
+        return False  # a client that stops sending has left: who waits for an answer keeps its side open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._plane.dismiss(self)
+        self._parser.release()
+        if self._tunnel is not None:
+            self._tunnel.client_lost()
+        elif self.exchange is not None:
+            self.exchange.client_lost()
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        if self.exchange is not None and self.exchange.connection is not None:
+            self.exchange.connection.pause()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._unsent = 0
+        if self.exchange is not None:
+            if self.exchange.connection is not None:
+                self.exchange.connection.resume()
+        else:
+            self._advance()
+
+    # Requests in order
+
+    def _advance(self) -> None:
+        """Begin the next request, as long as the one before has ended and its response has room."""
+        if self._advancing:
+            return
+        self._advancing = True
+        parser = self._parser
+        while self.exchange is None and not self._closing and self._writable:
+            if parser.requests:
+                self._message = parser.requests.popleft()
+                self.exchange = exchange = Exchange(self._plane, self, self._message, monotonic())
+                exchange.begin()
+            elif parser.upgraded is not None:
+                parser.resume()
+            elif parser.error is not None:
+                self._refuse(parser.error)
+            else:
+                self.resume()
+                break
+        self._advancing = False
+
+    def _refuse(self, kind: ErrorKind) -> None:
+        """Bytes that are no request: answered and closed, never forwarded."""
+        self._plane.stats.count("gateway_errors", kind.label)
+        self._plane.stats.named("", "").add(kind.status, 0.0)
+        self.write(errors.response(kind, close=True, head_only=False))
+        self._close()
+
+    # For the exchange
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause(self) -> None:
+        if self._reading and not self._transport.is_closing():
+            self._reading = False
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    @property
+    def reading(self) -> bool:
+        return self._reading
+
+    def open_tunnel(self, tunnel: Tunnel) -> bytes:
+        """From here on bytes are the tunnel's. Returns those that came behind the request."""
+        self._tunnel = tunnel
+        early, self._parser.upgraded = self._parser.upgraded or b"", None
+        self.resume()
+        return early
+
+    def exchange_ended(self, exchange: Exchange, now: float) -> None:
+        self.exchange = None
+        self._message = None
+        self._tunnel = None
+        if exchange.close_client or self._plane.draining:
+            self._close(unread=not exchange.message.complete)
+            return
+        self.deadline = now + self._plane.timeouts.idle
+        if not self._advancing:
+            self._advance()
+
+    # The end
+
+    def _close(self, unread: bool = False) -> None:
+        """Close when what is written has gone out; `unread`: the client may be sending still, so linger."""
+        if self._closing:
+            return
+        self._closing = True
+        if unread and not self._tls and not self._transport.is_closing():
+            self._lingered = 0
+            self.deadline = self._plane.now + LINGER_SECONDS
+            self._transport.write_eof()
+            self.resume()
+        else:
+            self.deadline = self._plane.now + self._plane.timeouts.idle
+            self._transport.close()
+
+    def _linger(self, size: int) -> None:
+        self._lingered += size
+        if self._lingered > LINGER_BYTES:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut at once, so that an incomplete response is seen to be incomplete."""
+        self._closing = True
+        self._transport.abort()
+
+    def drain(self) -> None:
+        """The gateway is shutting down: close between requests; during one, its end closes."""
+        if self.exchange is None and not self._parser.in_head:
+            self._close()
+
+    def expire(self, now: float) -> None:
+        """The deadline passed."""
+        unsent = self._transport.get_write_buffer_size()
+        if 0 < unsent < self._unsent or (unsent and not self._unsent):
+            self._unsent = unsent  # a slow reader, but one that reads: once more
+            self.deadline = now + self._plane.timeouts.idle
+            return
+        if self._closing or unsent:
+            self.abort()
+        elif self._tunnel is not None:
+            self.abort()
+        elif self.exchange is not None:
+            self.exchange.timed_out()
+        elif self._parser.in_head:
+            self._refuse(ErrorKind.REQUEST_TIMEOUT)
+        else:
+            self._close()

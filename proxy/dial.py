@@ -1,0 +1,57 @@
+"""Opens connections to endpoints: TCP, Unix sockets, TLS, all with a deadline; maps what the system says to an ErrorKind."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from proxy.errors import ErrorKind
+from proxy.pool import Pool
+from proxy.upstream import UpstreamConnection
+from routing.snapshot import Upstream, UpstreamTls
+
+_contexts: dict[UpstreamTls | None, ssl.SSLContext] = {}
+
+
+def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
+    """The TLS settings of an upstream, made once. Verification is on unless the configuration turns it off.
+
+    Raises OSError for a CA file that can't be read, ssl.SSLError for one that holds no certificate.
+    """
+    context = _contexts.get(tls)
+    if context is None:
+        context = ssl.create_default_context(cafile=tls.ca if tls is not None else None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if tls is not None and not tls.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        _contexts[tls] = context
+    return context
+
+
+async def dial(pool: Pool, upstream: Upstream, timeout: float) -> None:
+    """Connect and report to the pool, exactly once."""
+    endpoint = pool.endpoint
+    loop = asyncio.get_running_loop()
+    connection = UpstreamConnection(pool)
+    try:
+        async with asyncio.timeout(timeout):
+            context = client_context(upstream.tls) if endpoint.tls else None
+            name = ((upstream.tls.server_name if upstream.tls is not None else None) or endpoint.host) if context else None
+            if endpoint.unix_path:
+                await loop.create_unix_connection(
+                    lambda: connection, endpoint.unix_path, ssl=context, server_hostname=name
+                )
+            else:
+                await loop.create_connection(
+                    lambda: connection, endpoint.host, endpoint.port, ssl=context, server_hostname=name
+                )
+    except TimeoutError:
+        pool.failed(ErrorKind.CONNECT_TIMEOUT)
+    except OSError:  # refused, unreachable, no such name or socket, no descriptor left, a TLS handshake that failed
+        pool.failed(ErrorKind.CONNECT)
+    else:
+        if connection.closed:  # it came and went before anyone could use it
+            pool.failed(ErrorKind.CONNECT)
+        else:
+            pool.dialled(connection)

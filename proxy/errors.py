@@ -1,0 +1,85 @@
+"""What can go wrong with a request, as values: the kind, whose fault it is, and the one place that maps it to an answer."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import orjson
+
+
+class Side(Enum):
+    """Whose fault an error is. Only what the upstream did may be retried, and only that counts against it."""
+
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+    GATEWAY = "gateway"
+
+
+class ErrorKind(Enum):
+    """(name, status, side, what a person reads). The name is the value of X-Headgate-Error and the label of the metric."""
+
+    BAD_REQUEST = ("bad_request", 400, Side.CLIENT, "The request is not valid HTTP/1.1.")
+    NO_ROUTE = ("no_route", 404, Side.CLIENT, "No route takes this request.")
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 405, Side.CLIENT, "The gateway does not forward this method.")
+    REQUEST_TIMEOUT = ("request_timeout", 408, Side.CLIENT, "The request did not arrive in time.")
+    BODY_TOO_LARGE = ("body_too_large", 413, Side.CLIENT, "The request's body is larger than the gateway allows.")
+    TARGET_TOO_LONG = ("target_too_long", 414, Side.CLIENT, "The request's target is longer than the gateway allows.")
+    HEAD_TOO_LARGE = ("head_too_large", 431, Side.CLIENT, "The request's head is larger than the gateway allows.")
+    NOT_IMPLEMENTED = ("not_implemented", 501, Side.CLIENT, "The gateway knows no transfer coding but chunked.")
+    VERSION = ("version", 505, Side.CLIENT, "The gateway speaks HTTP/1.0 and HTTP/1.1.")
+    CONNECT = ("connect", 502, Side.UPSTREAM, "The upstream refused the connection.")
+    RESET = ("reset", 502, Side.UPSTREAM, "The upstream closed the connection before its response was complete.")
+    BAD_RESPONSE = ("bad_response", 502, Side.UPSTREAM, "The upstream's response is not valid HTTP/1.1.")
+    CONNECT_TIMEOUT = ("connect_timeout", 504, Side.UPSTREAM, "The upstream did not accept a connection in time.")
+    RESPONSE_TIMEOUT = ("response_timeout", 504, Side.UPSTREAM, "The upstream did not answer in time.")
+    CUT_BACK = ("cut_back", 503, Side.GATEWAY, "The request was aborted by a cutback.")
+    NO_ENDPOINT = ("no_endpoint", 503, Side.GATEWAY, "The upstream has no endpoint to send this request to.")
+    OVERLOADED = ("overloaded", 503, Side.GATEWAY, "All connections to the upstream are in use.")
+    CONNECTIONS = ("connections", 503, Side.GATEWAY, "The gateway has no room for another connection.")
+    DRAINING = ("draining", 503, Side.GATEWAY, "The gateway is shutting down.")
+
+    def __init__(self, label: str, status: int, side: Side, detail: str) -> None:
+        self.label = label
+        self.status = status
+        self.side = side
+        self.detail = detail
+
+
+REASONS: dict[int, bytes] = {
+    400: b"Bad Request",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+}
+
+
+def response(kind: ErrorKind, *, close: bool, head_only: bool, request_id: bytes = b"") -> bytes:
+    """The whole response to a client for an error of the gateway's own: problem+json (RFC 9457)."""
+    reason = REASONS[kind.status]
+    body = orjson.dumps(
+        {"type": "about:blank", "title": reason.decode(), "status": kind.status, "kind": kind.label, "detail": kind.detail}
+    )
+    lines = [
+        b"HTTP/1.1 %d %b" % (kind.status, reason),
+        b"Content-Type: application/problem+json",
+        b"Content-Length: %d" % len(body),
+        b"X-Headgate-Error: " + kind.label.encode(),
+        b"Cache-Control: no-store",
+    ]
+    if request_id:
+        lines.append(b"X-Request-Id: " + request_id)
+    if kind.status == 503:
+        lines.append(b"Retry-After: 1")
+    if kind is ErrorKind.METHOD_NOT_ALLOWED:
+        lines.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+    if close:
+        lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)

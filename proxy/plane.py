@@ -1,0 +1,173 @@
+"""What all connections of a worker share: the snapshot in force, the pools, the counts, and the sweep of deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from proxy.access_log import AccessLog
+from proxy.control import InFlight, Publish
+from proxy.dial import dial
+from proxy.fields import REQUEST_PREFIXES, REQUEST_SPECIALS, REQUEST_WATCHED, FieldTable
+from proxy.pool import Pool, Upstreams
+from proxy.response_head import response_table
+from proxy.stats import Tally, WorkerStats
+from proxy.tasks import spawn
+from routing.geo import Geo
+from routing.snapshot import CutbackMode, Live, Route, Snapshot, Timeouts, Upstream
+from routing.weights import Draws
+
+if TYPE_CHECKING:
+    from proxy.client import ClientConnection
+    from proxy.exchange import Exchange
+
+# As Envoy's retry budget: so few retries at a time are always allowed, or a quiet gateway could make none.
+MIN_RETRIES = 3
+SLOWEST_SWEEP = 0.5
+FASTEST_SWEEP = 0.05
+
+
+class Plane:
+    """One worker's data plane. One event loop owns it; nothing here waits."""
+
+    def __init__(self, snapshot: Snapshot, live: dict[str, Live], on_error: Callable[[BaseException], None]) -> None:
+        self._on_error = on_error
+        self._clients: set[ClientConnection] = set()
+        self._live: dict[str, Live] = {}
+        self.now = monotonic()
+        """The time of the last sweep: exact enough for deadlines."""
+        self.draining = False
+        self.retrying = 0
+        self.active: set[Exchange] = set()
+        self.stats = WorkerStats()
+        self.draws = Draws()
+        self.upstreams = Upstreams(self._dial)
+        self.response_table = response_table()
+        self.access_log: AccessLog | None = None
+        self.adopt(snapshot, live)
+
+    # State
+
+    def adopt(self, snapshot: Snapshot, live: dict[str, Live]) -> None:
+        """Replace everything. Requests under way go on as they were decided."""
+        before: Snapshot | None = getattr(self, "snapshot", None)
+        self.timeouts: Timeouts = snapshot.timeouts
+        self.upstreams.adopt(snapshot.upstreams, snapshot.limits.per_endpoint)
+        self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES, REQUEST_WATCHED | snapshot.wanted)
+        if before is None or before.geo != snapshot.geo:
+            self.geo = Geo(snapshot.geo)
+        self._open_log(before, snapshot)
+        self.stats.bind(snapshot)
+        self._live = dict(live)
+        for name, state in live.items():
+            snapshot = snapshot.with_live(name, state)
+        self.snapshot: Snapshot = snapshot
+        self.draws.keep(snapshot.splits())
+
+    def _open_log(self, before: Snapshot | None, snapshot: Snapshot) -> None:
+        if before is not None and before.access_log == snapshot.access_log:
+            return
+        if self.access_log is not None:
+            self.access_log.close()
+        settings = snapshot.access_log
+        self.access_log = AccessLog(settings.path, settings.sample, self.stats) if settings.sample > 0 else None
+
+    def apply(self, publish: Publish) -> dict[str, int]:
+        """Put changed live state in force. When this returns, no request that was not sent yet will go to an upstream that
+        lost its traffic. Returns how many are still out there, by upstream, after `publish.in_flight` was done to them."""
+        snapshot = self.snapshot
+        for name, state in publish.live.items():
+            snapshot = snapshot.with_live(name, state)
+            self._live[name] = state
+        self.snapshot = snapshot
+        self.draws.keep(snapshot.splits())
+        changed = {route.name: route for route in snapshot.routes if route.name in publish.live}
+        for exchange in [e for e in self.active if self._lost(e, changed)]:
+            if exchange.waiting:
+                exchange.reconsider()
+            elif publish.in_flight is not InFlight.FINISH:
+                exchange.cut_back(to_stable=publish.in_flight is InFlight.RETRY)
+        left: dict[str, int] = {}
+        for exchange in self.active:
+            if self._lost(exchange, changed):
+                name = exchange.snapshot.upstreams[exchange.upstream].name
+                left[name] = left.get(name, 0) + 1
+        return left
+
+    @staticmethod
+    def _lost(exchange: Exchange, changed: dict[str, Route]) -> bool:
+        decision = exchange.decision
+        route = changed.get(decision.route.name) if decision is not None else None
+        return route is not None and not _open_to(route, exchange.upstream)
+
+    def open_upstream(self, route_name: str, upstream_name: str) -> int | None:
+        """Where a retry of the route may go: the upstream, or stable if live state has closed it, or None if the route or
+        both are gone. Indexes of the snapshot in force."""
+        route = self.snapshot.route_named(route_name)
+        if route is None:
+            return None
+        upstream = self.snapshot.upstream_named(upstream_name)
+        if upstream is not None and _open_to(route, upstream.index):
+            return upstream.index
+        return route.stable if _open_to(route, route.stable) else None
+
+    def retry_allowed(self, budget: float, *, already: bool) -> bool:
+        """Envoy's retry budget: retries under way are at most a share of all requests under way."""
+        return already or self.retrying < max(MIN_RETRIES, budget * len(self.active))
+
+    def tally(self, snapshot: Snapshot, route: Route, upstream: int) -> Tally:
+        if snapshot is self.snapshot:
+            return self.stats.tally(route.index, upstream)
+        return self.stats.named(route.name, snapshot.upstreams[upstream].name if upstream >= 0 else "")
+
+    # Connections
+
+    def admit(self, client: ClientConnection) -> bool:
+        """False where the limit of connections is reached; the connection is then refused."""
+        limit = self.snapshot.limits.connections
+        self._clients.add(client)
+        return not 0 < limit < len(self._clients)
+
+    def dismiss(self, client: ClientConnection) -> None:
+        self._clients.discard(client)
+
+    @property
+    def connections(self) -> int:
+        return len(self._clients)
+
+    def _dial(self, pool: Pool, upstream: Upstream) -> None:
+        spawn(dial(pool, upstream, self.timeouts.connect), f"dial {pool.endpoint.url}", self._on_error)
+
+    # Time
+
+    def sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Expire what is past its deadline, and come again: one timer for all connections."""
+        self.now = now = monotonic()
+        for client in [client for client in self._clients if client.deadline <= now]:
+            client.expire(now)
+        for pool in self.upstreams.all():
+            for connection in pool.expired(now):
+                connection.close()
+        shortest = min(
+            self.timeouts.connect,
+            self.timeouts.response,
+            self.timeouts.idle,
+            self.timeouts.request_head,
+            self.timeouts.request_body,
+        )
+        loop.call_later(min(max(shortest / 8, FASTEST_SWEEP), SLOWEST_SWEEP), self.sweep, loop)
+
+    def drain(self) -> None:
+        """Close idle connections now, the others at the end of their exchange."""
+        self.draining = True
+        for client in list(self._clients):
+            client.drain()
+
+
+def _open_to(route: Route, upstream: int) -> bool:
+    """Whether live state lets the route's traffic go to that upstream at all."""
+    if route.cutback is CutbackMode.CUT:
+        return upstream == route.stable
+    return upstream not in route.closed

@@ -1,0 +1,185 @@
+"""Connections to one endpoint, decided without I/O.
+
+Rules of this file. A connection is leased (to one exchange), idle, or being dialled; `leased + idle + dialling` never
+exceeds the limit. An exchange that finds no idle connection waits in line, and whoever comes free first (a dial that
+succeeds, a connection given back) serves the head of the line. Nothing here awaits: `dial` is called to start I/O, and its
+driver reports to `dialled` or `failed` exactly once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from proxy.errors import ErrorKind
+from routing.snapshot import Endpoint, Upstream
+
+if TYPE_CHECKING:
+    from proxy.upstream import UpstreamConnection
+
+# Waiting costs memory and the wait is bounded by the connect timeout anyway; beyond this many it is overload.
+MAX_WAITING = 1024
+# Shorter than most servers' keep-alive, so that it is us who close first.
+IDLE_SECONDS = 30.0
+
+_random = random.Random()  # noqa: S311 - load balancing
+
+
+class Waiter(Protocol):
+    """An exchange in line for a connection."""
+
+    def granted(self, connection: UpstreamConnection) -> None: ...
+
+    def refused(self, kind: ErrorKind) -> None: ...
+
+
+class Pool:
+    """All connections of one worker to one endpoint."""
+
+    __slots__ = ("_dial", "_dialling", "_idle", "_limit", "_waiters", "endpoint", "leased", "retired")
+
+    def __init__(self, endpoint: Endpoint, limit: int, dial: Callable[[Pool], None]) -> None:
+        self.endpoint = endpoint
+        self.leased = 0
+        self.retired = False
+        """Set when the configuration no longer has the endpoint: what comes back is closed."""
+        self._limit = limit or 1 << 30
+        self._dial = dial
+        self._dialling = 0
+        self._idle: deque[UpstreamConnection] = deque()
+        self._waiters: deque[Waiter] = deque()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool {self.endpoint.url} leased={self.leased} idle={len(self._idle)} "
+            f"dialling={self._dialling} waiting={len(self._waiters)}>"
+        )
+
+    @property
+    def load(self) -> int:
+        """Requests under way or in line."""
+        return self.leased + len(self._waiters)
+
+    def take(self) -> UpstreamConnection | None:
+        """Lease the idle connection used last, or None."""
+        if self._idle:
+            self.leased += 1
+            return self._idle.pop()
+        return None
+
+    def wait(self, waiter: Waiter) -> bool:
+        """Stand in line, dialling if the limit allows. False where the line is too long."""
+        if len(self._waiters) >= MAX_WAITING:
+            return False
+        self._waiters.append(waiter)
+        self._dial_if_allowed()
+        return True
+
+    def leave(self, waiter: Waiter) -> None:
+        """Leave the line. A dial begun for the waiter goes on and serves another, or the pool."""
+        self._waiters.remove(waiter)
+
+    def dialled(self, connection: UpstreamConnection) -> None:
+        self._dialling -= 1
+        self._offer(connection)
+
+    def failed(self, kind: ErrorKind) -> None:
+        """A dial failed: the head of the line is told; the others have dials of their own."""
+        self._dialling -= 1
+        if self._waiters:
+            self._waiters.popleft().refused(kind)
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """End a lease with the connection fit for another."""
+        self.leased -= 1
+        self._offer(connection)
+
+    def lost(self) -> None:
+        """End a lease whose connection is closed or will be."""
+        self.leased -= 1
+        self._dial_if_allowed()
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection that nobody leases was closed by its other end, idle or just dialled."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def expired(self, now: float) -> list[UpstreamConnection]:
+        """Take out the connections that have idled too long, or all of a retired pool; the caller closes them."""
+        idle = self._idle
+        out = []
+        while idle and (self.retired or idle[0].idle_since + IDLE_SECONDS <= now):
+            out.append(idle.popleft())
+        return out
+
+    def _offer(self, connection: UpstreamConnection) -> None:
+        if self._waiters:
+            self.leased += 1
+            self._waiters.popleft().granted(connection)
+        else:
+            self._idle.append(connection)
+
+    def _dial_if_allowed(self) -> None:
+        if self._dialling < len(self._waiters) and self.leased + len(self._idle) + self._dialling < self._limit:
+            self._dialling += 1
+            self._dial(self)
+
+
+class Upstreams:
+    """The pools of all upstreams of a snapshot, kept over a change of snapshot for endpoints that stay."""
+
+    __slots__ = ("_by_upstream", "_dial", "_pools")
+
+    def __init__(self, dial: Callable[[Pool, Upstream], None]) -> None:
+        self._dial = dial
+        self._pools: dict[tuple[str, Endpoint], Pool] = {}
+        self._by_upstream: list[tuple[Pool, ...]] = []
+
+    def adopt(self, upstreams: tuple[Upstream, ...], limit: int) -> None:
+        before, self._pools, self._by_upstream = self._pools, {}, []
+        for upstream in upstreams:
+            pools = []
+            for endpoint in upstream.endpoints:
+                key = (upstream.name, endpoint)
+                pool = before.pop(key, None) or Pool(endpoint, limit, self._dialler(upstream))
+                self._pools[key] = pool
+                pools.append(pool)
+            self._by_upstream.append(tuple(pools))
+        for pool in before.values():
+            pool.retired = True
+            for connection in pool.expired(0.0):
+                connection.close()
+
+    def _dialler(self, upstream: Upstream) -> Callable[[Pool], None]:
+        return lambda pool: self._dial(pool, upstream)
+
+    def pick(self, upstream: int, tried: tuple[Pool, ...] = ()) -> Pool | None:
+        """The endpoint with fewer requests of two drawn at random (Mitzenmacher, "The power of two choices", 2001); one
+        not yet `tried` where there is any. None where the upstream has no endpoint."""
+        pools = self._by_upstream[upstream]
+        if len(pools) == 1:
+            return pools[0]
+        if tried:
+            pools = tuple(pool for pool in pools if pool not in tried) or pools
+        if not pools:
+            return None
+        if len(pools) <= 2:
+            first, second = pools[0], pools[-1]
+            if first.load == second.load:
+                return first if _random.getrandbits(1) else second
+        else:
+            first, second = _random.sample(pools, 2)
+        return first if first.load <= second.load else second
+
+    def untried(self, upstream: int, tried: tuple[Pool, ...]) -> bool:
+        """Whether the upstream has an endpoint that is not among `tried`."""
+        return any(pool not in tried for pool in self._by_upstream[upstream])
+
+    def all(self) -> list[Pool]:
+        return list(self._pools.values())
+
+    def loads(self) -> dict[tuple[str, str], int]:
+        """(upstream, endpoint) -> requests under way or in line."""
+        return {(name, endpoint.url): pool.load for (name, endpoint), pool in self._pools.items()}

@@ -1,0 +1,173 @@
+"""The head of a request: refused where RFC 9112 says so, understood for routing, and built anew for the upstream.
+
+Bytes of the client's head are never copied through as they lie: every line is put together again from a parsed name and value.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+from proxy.errors import ErrorKind
+from proxy.fields import NEVER_LISTED, FieldTable, listed, without
+from proxy.http1 import NO_LENGTH, RequestMessage
+
+# RFC 9112 section 3.2.1, without the characters RFC 3986 leaves out of a path or query except those that browsers send raw.
+_ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*\Z")
+_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?#@\x00-\x20\x7f-\xff]+)([/?][\x21\x22\x24-\x7e]*)?\Z")
+_AUTHORITY = re.compile(rb"([A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z")
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
+_VIA = b"1.1 headgate"
+
+# Host values met before -> the name that routing sees. Bounded; a flood of invented hosts starts it afresh.
+_hosts: dict[bytes, bytes] = {}
+_HOSTS_KEPT = 1024
+
+_random = random.Random()  # noqa: S311 - identifiers, not secrets
+
+
+def examine(message: RequestMessage, table: FieldTable) -> ErrorKind | None:
+    """Fill in what routing and forwarding need to know. Returns what is wrong with the head, or None."""
+    message.forward, noted = table.sort(message.head_fields)
+    fields = message.fields
+    for name, value in noted:
+        if name not in fields:
+            fields[name] = value
+        elif name == b"host":
+            return ErrorKind.BAD_REQUEST  # RFC 9112 section 3.2
+        else:
+            fields[name] += (b"; " if name == b"cookie" else b", ") + value
+    if message.version not in ("1.1", "1.0"):
+        return ErrorKind.VERSION
+    if message.method in _REFUSED_METHODS:
+        return ErrorKind.METHOD_NOT_ALLOWED
+    error = _examine_target(message, fields)
+    if error is not None:
+        return error
+    if b"content-length" in fields:
+        message.content_length = int(fields[b"content-length"])  # llhttp has seen to its digits
+    if b"transfer-encoding" in fields:
+        if message.version == "1.0":
+            return ErrorKind.BAD_REQUEST  # RFC 9112 section 6.1: faulty framing
+        if fields[b"transfer-encoding"].lower() != b"chunked":
+            return ErrorKind.NOT_IMPLEMENTED
+        message.chunked = True
+    if message.upgrade:
+        message.upgrade = _is_websocket(message, fields)
+    connection = fields.get(b"connection")
+    if connection is not None:
+        names = {name for name in listed(connection) if name not in NEVER_LISTED and name not in _ADDED}
+        names -= {b"close", b"keep-alive", b"upgrade"}
+        if names:
+            message.forward = without(message.forward, names)
+            for name in names:
+                fields.pop(name, None)
+    message.request_id = fields.get(b"x-request-id", b"")
+    return None
+
+
+# Fields this hop adds; a client must not be able to have them taken away again.
+_ADDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"via", b"x-request-id", b"traceparent"})
+
+
+def _examine_target(message: RequestMessage, fields: dict[bytes, bytes]) -> ErrorKind | None:
+    target = message.target
+    if _ORIGIN_FORM.match(target) is None:
+        absolute = _ABSOLUTE_FORM.match(target)
+        if absolute is not None:
+            if b"host" not in fields and message.version == "1.1":
+                return ErrorKind.BAD_REQUEST
+            fields[b"host"] = absolute[1]  # RFC 9112 section 3.2.2: the target's authority wins
+            path = absolute[2] or (b"*" if message.method == b"OPTIONS" else b"/")
+            message.target = target = path if path[:1] != b"?" else b"/" + path
+        elif target != b"*" or message.method != b"OPTIONS":
+            return ErrorKind.BAD_REQUEST
+    authority = fields.get(b"host")
+    if authority is None:
+        if message.version == "1.1":
+            return ErrorKind.BAD_REQUEST  # RFC 9112 section 3.2
+        fields[b"host"] = b""
+    else:
+        host = _hosts.get(authority)
+        if host is None:
+            match = _AUTHORITY.match(authority)
+            if match is None:
+                return ErrorKind.BAD_REQUEST
+            host = match[1].lower()
+            if len(_hosts) >= _HOSTS_KEPT:
+                _hosts.clear()
+            _hosts[authority] = host
+        message.host = host
+    path, mark, query = target.partition(b"?")
+    message.path = b"/" if path == b"*" else path
+    if mark:
+        message.query = query
+    return None
+
+
+def _is_websocket(message: RequestMessage, fields: dict[bytes, bytes]) -> bool:
+    return (
+        message.method == b"GET"
+        and message.version == "1.1"
+        and fields.get(b"upgrade", b"").lower() == b"websocket"
+        and b"upgrade" in listed(fields.get(b"connection", b""))
+        and message.content_length <= 0
+        and not message.chunked
+    )
+
+
+def forwarding_lines(peer: str, scheme: bytes) -> bytes:
+    """What every request of a connection says about its client, where the client is not a trusted proxy."""
+    return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nVia: %b" % (peer.encode(), scheme, _VIA)
+
+
+def upstream_head(message: RequestMessage, host: bytes, forwarding: bytes, trusted_peer: str, flags: bytes) -> bytes:
+    """The head to send upstream. `forwarding` is the connection's `forwarding_lines`; `trusted_peer` is the peer's address
+    where it is a trusted proxy (its own X-Forwarded-* then stand), else empty."""
+    fields = message.fields
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (message.method, message.target, host), *message.forward]
+    if message.chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif message.content_length != NO_LENGTH:
+        lines.append(b"Content-Length: %d" % message.content_length)
+    via = fields.get(b"via")
+    if trusted_peer or via is not None:
+        lines += _forwarded(fields, forwarding, trusted_peer)
+    else:
+        lines.append(forwarding)
+    if not trusted_peer or b"x-forwarded-host" not in fields:
+        lines.append(b"X-Forwarded-Host: " + fields[b"host"])
+    if not message.request_id:
+        message.request_id = b"%032x" % _random.getrandbits(128)
+        lines.append(b"X-Request-Id: " + message.request_id)
+    if b"traceparent" not in fields:
+        ids = b"%048x" % _random.getrandbits(192)
+        lines.append(b"traceparent: 00-%b-%b-00" % (ids[:32], ids[32:]))
+    if flags:
+        lines.append(b"X-Headgate-Flags: " + flags)
+    te = fields.get(b"te")
+    if te is not None and te.strip().lower() == b"trailers":
+        lines.append(b"TE: trailers")
+    if message.upgrade:
+        lines.append(b"Upgrade: websocket\r\nConnection: Upgrade")
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def _forwarded(fields: dict[bytes, bytes], forwarding: bytes, trusted_peer: str) -> list[bytes]:
+    """The uncommon case: hops before this one have to be told on."""
+    own_for, own_proto, _ = forwarding.split(b"\r\n")
+    via = fields.get(b"via")
+    lines = [b"Via: " + (_VIA if via is None else via + b", " + _VIA)]
+    if not trusted_peer:
+        return [own_for, own_proto, *lines]
+    before = fields.get(b"x-forwarded-for")
+    lines.append(own_for if before is None else b"X-Forwarded-For: %b, %b" % (before, trusted_peer.encode()))
+    lines.append(b"X-Forwarded-Proto: " + fields[b"x-forwarded-proto"] if b"x-forwarded-proto" in fields else own_proto)
+    lines += [
+        b"%b: %b" % (name.title(), value)
+        for name, value in fields.items()
+        if name == b"forwarded" or (name.startswith(b"x-forwarded-") and name not in (b"x-forwarded-for", b"x-forwarded-proto"))
+    ]
+    return lines

@@ -1,0 +1,49 @@
+"""The head of a response, built anew for the client."""
+
+from __future__ import annotations
+
+from proxy.fields import HOP_BY_HOP, NEVER_LISTED, RESPONSE_SPECIALS, FieldTable, listed, without
+from proxy.http1 import NO_LENGTH, Interim, ResponseParser
+
+_INTERIM_TABLE = FieldTable(HOP_BY_HOP | {b"content-length"})
+
+
+def interim_head(interim: Interim) -> bytes:
+    """A 1xx response as it goes to an HTTP/1.1 client."""
+    lines, _ = _INTERIM_TABLE.sort(interim.fields)
+    return b"\r\n".join([b"HTTP/1.1 %d %b" % (interim.status, interim.reason), *lines, b"\r\n"])
+
+
+def client_head(response: ResponseParser, *, to_http10: bool, close: bool, keep_alive: bool, extra: bytes) -> bytes:
+    """The final head. `close` announces that the connection ends with this response, `keep_alive` tells an HTTP/1.0 client
+    that it does not; `extra` is ready-made lines, each ended by CRLF."""
+    lines = response.lines
+    length = response.left
+    for name, value in response.special:
+        if name == b"connection":
+            names = {n for n in listed(value) if n not in NEVER_LISTED} - {b"close", b"keep-alive", b"upgrade"}
+            if names:
+                lines = without(lines, names)
+        elif name == b"trailer" and not to_http10:
+            lines.append(b"Trailer: " + value)
+        elif name == b"content-length":
+            length = int(value)
+    lines = [b"HTTP/1.1 %d %b" % (response.status, response.reason), *lines]
+    if response.chunked or response.until_close:
+        if not to_http10:
+            lines.append(b"Transfer-Encoding: chunked")
+    elif length != NO_LENGTH and response.status not in (101, 204):
+        lines.append(b"Content-Length: %d" % length)
+    if response.status == 101:
+        lines.append(b"Upgrade: websocket\r\nConnection: Upgrade")
+    elif close:
+        lines.append(b"Connection: close")
+    elif keep_alive:
+        lines.append(b"Connection: keep-alive")
+    lines.append(extra + b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def response_table() -> FieldTable:
+    """The table that response parsers of a worker share."""
+    return FieldTable(RESPONSE_SPECIALS, (b"x-headgate-",))

@@ -1,0 +1,113 @@
+"""One connection to an endpoint: sends what an exchange gives it, collects the response, and knows if it may be reused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from proxy.http1 import ResponseParser
+
+if TYPE_CHECKING:
+    from proxy.exchange import Exchange
+    from proxy.pool import Pool
+    from proxy.tunnel import Tunnel
+
+
+class UpstreamConnection(asyncio.Protocol):
+    __slots__ = ("closed", "exchange", "idle_since", "pool", "reading", "response", "transport", "tunnel", "used")
+
+    def __init__(self, pool: Pool) -> None:
+        # connection
+        self.pool = pool
+        self.transport: asyncio.Transport
+        self.closed = False
+        self.reading = True
+        self.used = False
+        """Whether a response has come over it: an error before any byte of the next then only says that it was stale."""
+        self.idle_since = 0.0
+        # current exchange
+        self.exchange: Exchange | None = None
+        self.response: ResponseParser | None = None
+        self.tunnel: Tunnel | None = None
+
+    # Driven by the exchange
+
+    def begin(self, exchange: Exchange, response: ResponseParser, data: bytes) -> None:
+        """Send the head (and what of the body is there already) and wait for this response."""
+        self.exchange = exchange
+        self.response = response
+        self.transport.write(data)
+
+    def end(self, reusable: bool, now: float) -> None:
+        """The exchange is through with the connection. Only what was framed cleanly and sent whole is used again."""
+        self.exchange = None
+        if self.response is not None:
+            self.response.release()
+            self.response = None
+        if reusable and not self.closed and not self.pool.retired:
+            self.used = True
+            self.idle_since = now
+            if not self.reading:
+                self.resume()
+            self.pool.give_back(self)
+        else:
+            self.close()
+            self.pool.lost()
+
+    def close(self) -> None:
+        """At once: nothing that is still to be sent matters."""
+        if not self.closed:
+            self.closed = True
+            self.transport.abort()
+
+    def pause(self) -> None:
+        if self.reading and not self.closed:
+            self.reading = False
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self.reading and not self.closed:
+            self.reading = True
+            self.transport.resume_reading()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        if self.tunnel is not None:
+            self.tunnel.from_upstream(data)
+            return
+        exchange, response = self.exchange, self.response
+        if exchange is None or response is None:
+            self._surplus()
+            return
+        response.feed(data)
+        exchange.response_arrived(response)
+
+    def _surplus(self) -> None:
+        """Bytes that no request asked for: whatever they are, the connection is out of step."""
+        if not self.closed:
+            self.pool.forget(self)
+            self.close()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        was_closed, self.closed = self.closed, True
+        if self.tunnel is not None:
+            self.tunnel.upstream_lost()
+        elif self.exchange is not None:
+            self.exchange.upstream_lost()
+        elif not was_closed:
+            self.pool.forget(self)
+
+    def pause_writing(self) -> None:
+        if self.exchange is not None:
+            self.exchange.client.pause()
+
+    def resume_writing(self) -> None:
+        if self.exchange is not None:
+            self.exchange.client.resume()

@@ -1,0 +1,221 @@
+"""A worker process: gets its settings and the state in force from the supervisor, then serves.
+
+Phases: SETUP (no state yet, not accepting), READY, DRAINING, and the process ends. Losing the supervisor drains: nobody else
+could tell this worker of a cutback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import pickle
+import signal
+import socket
+import ssl
+import sys
+from enum import Enum
+from time import monotonic
+
+import uvloop
+from setproctitle import setproctitle
+
+from proxy.client import ClientConnection
+from proxy.control import (
+    Ack,
+    Channel,
+    Drain,
+    Failed,
+    Heartbeat,
+    ListenerSettings,
+    Message,
+    Nack,
+    Notice,
+    Publish,
+    Ready,
+    Stats,
+    WorkerSettings,
+)
+from proxy.plane import Plane
+from routing.snapshot import Snapshot
+
+HEARTBEAT_SECONDS = 0.25
+FLUSH_SECONDS = 0.1
+BACKLOG = 4096
+# The supervisor takes what we send at once, or is gone; counts that pile up beyond this are kept, not sent.
+MAX_BACKLOG = 4 * 1024 * 1024
+
+
+class Phase(Enum):
+    SETUP = "setup"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class Worker:
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._channel = Channel(self._message, self._supervisor_lost)
+        self._phase = Phase.SETUP
+        self._settings = WorkerSettings(-1)
+        self._servers: list[asyncio.Server] = []
+        self._plane: Plane | None = None
+        self._stopped = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        await self._loop.create_unix_connection(lambda: self._channel, sock=self._control)
+        self._heartbeat()
+        await self._stopped.wait()
+
+    # Messages
+
+    def _message(self, message: Message) -> None:
+        match message:
+            case WorkerSettings():
+                self._settings = message
+                setproctitle(f"headgate: worker {message.number}")
+            case Publish():
+                self._publish(message)
+            case Drain(seconds):
+                self._drain(seconds)
+            case _:
+                raise AssertionError(f"a worker got {message!r}")
+
+    def _publish(self, publish: Publish) -> None:
+        """Adopt, then acknowledge; a state that can't be adopted changes nothing."""
+        try:
+            in_flight = self._adopt(publish)
+        except Exception as error:
+            self._channel.send(Nack(publish.revision, f"{type(error).__name__}: {error}"))
+            if self._phase is Phase.SETUP:
+                raise
+            return
+        self._channel.send(Ack(publish.revision, in_flight))
+
+    def _adopt(self, publish: Publish) -> dict[str, int]:
+        if publish.snapshot is None:
+            assert self._plane is not None
+            return self._plane.apply(publish)
+        snapshot: Snapshot = pickle.loads(publish.snapshot)  # noqa: S301 - from our supervisor, over an unnamed socket
+        if self._plane is None:
+            self._plane = Plane(snapshot, publish.live, self._crashed)
+            self._serve(self._plane)
+        else:
+            self._plane.adopt(snapshot, publish.live)
+        # What is there now stays for long: keep the collector from walking it again and again.
+        gc.collect()
+        gc.freeze()
+        return {}
+
+    # Serving
+
+    def _serve(self, plane: Plane) -> None:
+        from proxy.tasks import spawn
+
+        plane.sweep(self._loop)
+        self._flush()
+        spawn(self._listen(plane), "listen", self._crashed)
+
+    async def _listen(self, plane: Plane) -> None:
+        for listener in self._settings.listeners:
+            extra = b"Strict-Transport-Security: max-age=%d\r\n" % listener.hsts if listener.hsts else b""
+            tls = server_context(listener)
+
+            def accept(tls: bool = tls is not None, extra: bytes = extra) -> ClientConnection:
+                return ClientConnection(plane, tls, extra)
+
+            sock = socket.socket(fileno=listener.fd)
+            self._servers.append(
+                await self._loop.create_server(accept, sock=sock, ssl=tls, backlog=BACKLOG)
+            )
+        self._phase = Phase.READY
+        self._channel.send(Ready())
+
+    def _drain(self, seconds: float) -> None:
+        if self._phase is Phase.DRAINING:
+            return
+        self._phase = Phase.DRAINING
+        for server in self._servers:
+            server.close()
+        if self._plane is None:
+            self._stopped.set()
+            return
+        self._plane.drain()
+        self._await_drained(self._plane, monotonic() + seconds)
+
+    def _await_drained(self, plane: Plane, deadline: float) -> None:
+        if plane.connections and monotonic() < deadline:
+            self._loop.call_later(0.05, self._await_drained, plane, deadline)
+            return
+        self._report(plane)
+        if plane.access_log is not None:
+            plane.access_log.flush()
+        self._loop.call_soon(self._stopped.set)
+
+    # Reporting
+
+    def _heartbeat(self) -> None:
+        self._channel.send(Heartbeat())
+        if self._plane is not None and self._channel.backlog < MAX_BACKLOG:
+            self._report(self._plane)
+        self._loop.call_later(HEARTBEAT_SECONDS, self._heartbeat)
+
+    def _report(self, plane: Plane) -> None:
+        cells, counters = plane.stats.take()
+        gauges = {"connections": float(plane.connections), "in_flight": float(len(plane.active))}
+        for (upstream, endpoint), load in plane.upstreams.loads().items():
+            gauges[f"endpoint_in_flight {upstream} {endpoint}"] = float(load)
+        if cells or counters or gauges != getattr(self, "_last_gauges", None):
+            self._last_gauges = gauges
+            self._channel.send(Stats(self._settings.number, cells, counters, gauges))
+
+    def _flush(self) -> None:
+        """Ten times a second: the access log; now and then: the geo database on disk."""
+        plane = self._plane
+        if plane is not None:
+            if plane.access_log is not None:
+                plane.access_log.flush()
+            problem = plane.geo.refresh() if int(monotonic() * 10) % 10 == 0 else None
+            if problem is not None:
+                self._channel.send(Notice(f"worker {self._settings.number}", "error", "geo database not reloaded", problem))
+        self._loop.call_later(FLUSH_SECONDS, self._flush)
+
+    # Failure
+
+    def _supervisor_lost(self) -> None:
+        self._drain(self._plane.timeouts.drain if self._plane is not None else 0.0)
+
+    def _crashed(self, error: BaseException) -> None:
+        """A task of ours failed in a way nobody foresaw: say so and go; the supervisor starts another worker."""
+        self._channel.send(Failed(f"worker {self._settings.number}: {type(error).__name__}: {error}"))
+        self._loop.call_soon(os._exit, 70)
+
+
+def server_context(listener: ListenerSettings) -> ssl.SSLContext | None:
+    """The TLS settings of a listener; None for a plain one. Raises OSError or ssl.SSLError for files that don't fit."""
+    if not listener.certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if listener.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(listener.certificate, listener.key or None)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def main() -> None:
+    """`python -m proxy.worker --control-fd FD`, started by the supervisor; FD is the control socket."""
+    control = socket.socket(fileno=int(sys.argv[2]))
+    control.setblocking(False)
+    # The terminal's Ctrl-C reaches the whole group; the supervisor alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    async def run() -> None:
+        await Worker(control).run()
+
+    uvloop.run(run())
+
+
+if __name__ == "__main__":
+    main()
