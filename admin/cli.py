@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from admin.commands.options import AdminUrl, Globals, JsonOutput, StateDir, Token
+from admin.commands.quick import QuickCommand, quick
 from admin.errors import CommandError
 
 # Name of the command -> the module of admin.commands that holds a function of that name. The order is that of --help.
@@ -44,8 +45,11 @@ class LazyGroup(TyperGroup):
             return None
         function = getattr(import_module(f"admin.commands.{COMMANDS[cmd_name]}"), cmd_name)
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(cmd_name)(function)
+        app.command(cmd_name, cls=QuickCommand)(function)
         return typer.main.get_command(app)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return quick(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:

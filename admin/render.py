@@ -1,4 +1,4 @@
-"""Tables for people: drawn and coloured on a terminal, plain columns elsewhere. `rich` is imported on a terminal only."""
+"""Tables for people: drawn and coloured on a terminal, plain columns elsewhere. Only a terminal gets `rich` imported."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def milliseconds(value: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """The two largest units: "3 h 12 min"."""
-    left, parts = int(seconds), []
+    left = int(seconds)
+    parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or (unit == "s" and not parts):

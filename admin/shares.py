@@ -35,8 +35,8 @@ def parse_weights(shares: list[str]) -> dict[str, float]:
 
 
 def with_shares(wanted: dict[str, float], route: dict[str, Any]) -> dict[str, float]:
-    """The weights to set, in percent, where `wanted` does not name the stable upstream of `route` (as the admin API shows
-    it). Raises CommandError above 100.
+    """The weights to set, in percent, where `wanted` does not name the stable upstream of `route` (as the API shows it).
+    Raises CommandError above 100.
 
     A weight of 0 closes an upstream to rules too. So a 0 that nobody set (declared in the file, or what is left for
     stable) is left out, and only one that was set by hand before is kept.
@@ -52,7 +52,7 @@ def with_shares(wanted: dict[str, float], route: dict[str, Any]) -> dict[str, fl
     if rest < 0:
         parts = " + ".join(f"{name}={weight:g}" for name, weight in {**kept, **wanted}.items() if weight)
         raise CommandError(
-            f"{parts} is more than 100 percent, so nothing is left for {stable}; name {stable} too to set relative weights"
+            f"{parts} is more than 100 percent; name {stable}, the stable upstream, too and the weights are relative"
         )
     return {**({stable: _plain(rest)} if rest else {}), **kept, **wanted}
 

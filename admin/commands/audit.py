@@ -22,7 +22,7 @@ def audit(
     state: StateDir = None,
     as_json: JsonOutput = False,
 ) -> None:
-    """The audit log: every change with who, when, what, why and who has applied it; the newest first."""
+    """Every change: who, when, what, why; the newest first."""
     query = {"limit": str(limit)} | ({"route": route} if route else {})
     with connect(ctx, admin, token, state) as api:
         answer = api.get("/v1/audit", query)

@@ -19,7 +19,10 @@ def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Problems and warnings as JSON.", show_default=False)] = False,
 ) -> None:
-    """Validate a configuration: every problem at once, each with its path and line. Exit code 0 or 1."""
+    """Validate a configuration.
+
+    Every problem at once, each with its path and line, and warnings. Exit code 0 or 1.
+    """
     from datetime import UTC, datetime
 
     from routing.compile import warnings

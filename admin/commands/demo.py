@@ -23,7 +23,10 @@ def demo(
         bool, typer.Option("--json", help="Say where everything is in one line of JSON.", show_default=False)
     ] = False,
 ) -> None:
-    """Start four sample services, a gateway in front of them and some traffic. Ctrl-C stops it all."""
+    """Sample services, a gateway before them, some traffic.
+
+    Prints addresses and lines to try. Ctrl-C stops it all.
+    """
     from admin.demo.run import Options
     from admin.demo.run import demo as run_demo
 

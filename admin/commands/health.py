@@ -13,7 +13,10 @@ _TIMEOUT = 2.0
 
 
 def health(ctx: typer.Context, admin: AdminUrl = None, state: StateDir = None, as_json: JsonOutput = False) -> None:
-    """Exit with 0 when the gateway answers /health/ready with 200. Needs no token."""
+    """Exit with 0 when the gateway is ready to serve.
+
+    That is, when its /health/ready answers 200. Needs no token.
+    """
     from admin.client import AdminClient, find_address
 
     before = ctx.obj if isinstance(ctx.obj, Globals) else Globals(None, None, None, False)

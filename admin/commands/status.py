@@ -22,8 +22,9 @@ def status(
     state: StateDir = None,
     as_json: JsonOutput = False,
 ) -> None:
-    """Routes with their weights as set and in force, cutbacks, rates of the last ten seconds, workers, revision.
+    """Routes, weights, cutbacks, rates and workers at a glance.
 
+    "weight" is as set or declared, "now" what is in force; rates, errors and latencies are of the last ten seconds.
     --json prints {"status": …, "routes": […]}: what /v1/status and /v1/routes answer.
     """
     as_json = wants_json(ctx, as_json)

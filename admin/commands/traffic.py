@@ -78,7 +78,11 @@ def cutback(
     state: StateDir = None,
     as_json: JsonOutput = False,
 ) -> None:
-    """Send all of a route's traffic to its stable upstream, whatever rules, stickiness and weights say."""
+    """Send all of a route's traffic to stable, at once.
+
+    Whatever rules, stickiness and weights say. Once this has answered with exit code 0, not one more request is sent to
+    the upstreams that lost their traffic.
+    """
     path = _cutback_path(route, all_routes)
     body = _body(mode=mode.value, in_flight=in_flight.value, reason=reason)
     with connect(ctx, admin, token, state) as api:
@@ -101,7 +105,7 @@ def restore(
     state: StateDir = None,
     as_json: JsonOutput = False,
 ) -> None:
-    """End a cutback: weights and rules count again as before it."""
+    """End a cutback: weights and rules as before it."""
     path = _cutback_path(route, all_routes)
     with connect(ctx, admin, token, state) as api:
         answer = api.call("DELETE", path, _body(reason=reason) or None)
