@@ -244,9 +244,16 @@ def warnings(config: Config, today: date) -> list[Problem]:
             if flag.expires is None or (days := (flag.expires - today).days) > _SOON:
                 continue
             ticket = f" ({flag.ticket})" if flag.ticket else ""
-            when = f"expired {-days} days ago" if days < 0 else f"expires in {days} days"
-            found.append(config.problem(("routes", name, "flags", flag_name, "expires"), f"the flag{ticket} {when}"))
+            place = ("routes", name, "flags", flag_name, "expires")
+            found.append(config.problem(place, f"the flag{ticket} {_expiry(days)}"))
     return found
+
+
+def _expiry(days: int) -> str:
+    if days == 0:
+        return "expires today"
+    span = f"{abs(days)} day{'' if abs(days) == 1 else 's'}"
+    return f"expires in {span}" if days > 0 else f"expired {span} ago"
 
 
 def _without_effect(config: Config) -> Iterator[Loc]:
