@@ -1,93 +1,55 @@
 """The configuration document, as frozen models: every key, its form and its default. What spans several keys is in
 check.py.
 
-pydantic is imported here only: workers get compiled snapshots and stay small.
+pydantic stays in these files: workers get compiled snapshots and stay small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-    Tag,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
 from routing import notation
+from routing.config_types import (
+    Cidr,
+    Count,
+    EndpointUrl,
+    FieldName,
+    Fraction,
+    HostPattern,
+    ListenAddress,
+    Method,
+    Name,
+    Number,
+    Path,
+    Percent,
+    PositiveCount,
+    PositiveSeconds,
+    Ratio,
+    Regex,
+    RetryOn,
+    Seconds,
+    Size,
+    Text,
+    Truth,
+    Weight,
+    Workers,
+    listed,
+    once,
+)
 from routing.document import Document, Problem
-
-NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
 
 
 class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
-def _once(parse: Callable[[object], Any]) -> BeforeValidator:
-    return BeforeValidator(parse)
-
-
-def _listed(value: object) -> object:
-    """One value where a list is meant."""
-    return value if value is None or isinstance(value, (list, tuple)) else [value]
-
-
-def _endpoint_text(value: object) -> str:
-    return notation.endpoint(value).url
-
-
-def _name(value: object) -> object:
-    return value if value is None or isinstance(value, (dict, list)) else notation.text_of(value)
-
-
-def _method(value: object) -> str:
-    return notation.token(value).upper()
-
-
-def _percent_text(ratio: float) -> str:
-    return f"{ratio * 100:.10g}%"
-
-
-Text = Annotated[str, _once(notation.text_of)]
-Name = Annotated[str, Field(pattern=NAME_PATTERN), _once(_name)]
-Truth = Annotated[bool, _once(notation.truth)]
-Count = Annotated[int, _once(notation.count)]
-PositiveCount = Annotated[int, _once(notation.positive_count)]
-Number = Annotated[float, _once(notation.number)]
-Weight = Annotated[float, _once(notation.weight)]  # judged further in check.py, which the admin API asks too
-Seconds = Annotated[float, _once(notation.duration)]
-PositiveSeconds = Annotated[float, _once(notation.positive_duration)]
-Size = Annotated[int, _once(notation.size)]
-Percent = Annotated[float, _once(notation.percent)]
-Ratio = Annotated[float, _once(notation.ratio), PlainSerializer(_percent_text), WithJsonSchema({"type": "string"})]
-Fraction = Annotated[float, _once(notation.fraction)]
-Regex = Annotated[str, _once(notation.regex)]
-Cidr = Annotated[str, _once(notation.cidr)]
-FieldName = Annotated[str, _once(notation.token)]
-Method = Annotated[str, _once(_method)]
-HostPattern = Annotated[str, _once(notation.host_pattern)]
-EndpointUrl = Annotated[str, _once(_endpoint_text)]
-Path = Annotated[str, Field(pattern=r"^(/[^?#\s]*|\*)$"), _once(notation.text_of)]
-Workers = Annotated[Literal["auto"] | int, _once(notation.workers)]
-RetryOn = Annotated[str | int, _once(notation.retry_on)]
-ListenAddress = Annotated[
-    notation.Address, _once(notation.address), PlainSerializer(str), WithJsonSchema({"type": "string"})
-]
-
-
 class ServerTls(Model):
     certificate: Text
     key: Text
-    min_version: Annotated[Literal["1.2", "1.3"], _once(notation.text_of)] = "1.2"
+    min_version: Annotated[Literal["1.2", "1.3"], once(notation.text_of)] = "1.2"
 
 
 class ListenTls(ServerTls):
@@ -170,7 +132,7 @@ class UpstreamTls(Model):
 
 
 class Upstream(Model):
-    endpoints: Annotated[tuple[EndpointUrl, ...], _once(_listed)]
+    endpoints: Annotated[tuple[EndpointUrl, ...], once(listed)]
     health_check: HealthCheck | None = None
     outlier: Outlier | None = None
     tls: UpstreamTls | None = None
@@ -178,11 +140,11 @@ class Upstream(Model):
 
 
 class Match(Model):
-    hosts: Annotated[tuple[HostPattern, ...], _once(_listed)] = ()
+    hosts: Annotated[tuple[HostPattern, ...], once(listed)] = ()
     path: Path | None = None
     path_prefix: Path | None = None
     path_regex: Regex | None = None
-    methods: Annotated[tuple[Method, ...] | None, _once(_listed)] = None
+    methods: Annotated[tuple[Method, ...] | None, once(listed)] = None
 
 
 def _form(value: object) -> str | None:
@@ -216,7 +178,7 @@ Value = Annotated[
 
 
 class NotCidrs(Model):
-    not_: Annotated[tuple[Cidr, ...], _once(_listed)] = Field(alias="not")
+    not_: Annotated[tuple[Cidr, ...], once(listed)] = Field(alias="not")
 
 
 class GeoWhen(Model):
@@ -239,7 +201,7 @@ class When(Model):
     path: Value | None = None
     client_ip: (
         Annotated[
-            Annotated[tuple[Cidr, ...], _once(_listed), Tag("<list>")] | Annotated[NotCidrs, Tag("<form>")],
+            Annotated[tuple[Cidr, ...], once(listed), Tag("<list>")] | Annotated[NotCidrs, Tag("<form>")],
             Discriminator(_client_form),
         ]
         | None
@@ -269,7 +231,7 @@ class Sticky(Model):
 
 class Retry(Model):
     attempts: Count = 1
-    on: Annotated[tuple[RetryOn, ...], _once(_listed)] = ("connect", "reset", 502, 503, 504)
+    on: Annotated[tuple[RetryOn, ...], once(listed)] = ("connect", "reset", 502, 503, 504)
     budget: Ratio = 0.2
     other_upstream: Truth = True
 
@@ -291,7 +253,7 @@ class Shadow(Model):
     control: Name | None = None
     percent: Percent = 0.0
     by: Literal["request", "client"] = "request"
-    methods: Annotated[tuple[Method, ...], _once(_listed)] = ("GET", "HEAD")
+    methods: Annotated[tuple[Method, ...], once(listed)] = ("GET", "HEAD")
     max_body: Size = 256 * 1024
     timeout: PositiveSeconds = 10.0
     headers: ShadowHeaders = ShadowHeaders()
@@ -378,12 +340,12 @@ class Route(Model):
 class Config(Model):
     """The whole document."""
 
-    listen: Annotated[tuple[Listen, ...], _once(_listed)]
+    listen: Annotated[tuple[Listen, ...], once(listed)]
     workers: Workers = "auto"
     admin: Admin = Admin()
-    state: Annotated[State, _once(_state)] = State()
+    state: Annotated[State, once(_state)] = State()
     geo: Geo = Geo()
-    trusted_proxies: Annotated[tuple[Cidr, ...], _once(_listed)] = ()
+    trusted_proxies: Annotated[tuple[Cidr, ...], once(listed)] = ()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     access_log: AccessLog = AccessLog()

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from routing.check import Finding, findings, suggestion
-from routing.config import NAME_PATTERN, Config
+from routing.config import Config
+from routing.config_types import NAME_PATTERN
 from routing.document import ConfigError, Document, Loc, Problem, of_tree, read
 
 _ROUNDS = 50
