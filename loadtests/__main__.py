@@ -53,7 +53,7 @@ class Change:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the load lasts (60)")
-    parser.add_argument("--users", type=int, default=40, help="users at the same time (40)")
+    parser.add_argument("--users", type=int, default=80, help="users at the same time (80)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="headgate-loadtest-") as folder, _demo() as demo:
         samples_path, log = Path(folder, "samples"), Path(folder, "locust.log")

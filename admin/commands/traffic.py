@@ -109,10 +109,7 @@ def restore(
     path = _cutback_path(route, all_routes)
     with connect(ctx, admin, token, state) as api:
         answer = api.call("DELETE", path, _body(reason=reason) or None)
-    line = f"restored {route or ', '.join(answer['routes'])}"
-    if route is None and not answer["routes"]:
-        line = "no route is cut back"
-    _finish(answer, line, wants_json(ctx, as_json))
+    _finish(answer, f"restored {route or ', '.join(answer['routes'])}", wants_json(ctx, as_json))
 
 
 def _cutback_path(route: str | None, all_routes: bool) -> str:
@@ -134,17 +131,16 @@ def _percent(weights: dict[str, float]) -> str:
 
 def _finish(answer: dict[str, Any], line: str, as_json: bool) -> None:
     """Print the outcome; exit code 1 where the change is not in force everywhere."""
-    receipt = answer["receipt"]  # null where there was nothing to do
-    applied = receipt is None or receipt["applied"]
+    receipt = answer["receipt"]
     if as_json:
         import json
 
         print(json.dumps(answer))
-    elif applied:
-        print(f"{line}: {describe(receipt)}" if receipt else line)
+    elif receipt["applied"]:
+        print(f"{line}: {describe(receipt)}")
     else:
         print(f"headgate: NOT in force everywhere: {line}: {describe(receipt)}", file=sys.stderr)
-    if not applied:
+    if not receipt["applied"]:
         raise typer.Exit(1)
 
 

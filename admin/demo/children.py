@@ -29,12 +29,13 @@ class Child:
         self._process = process
 
     @classmethod
-    async def start(cls, name: str, command: Iterable[str], log: Path) -> Child:
+    async def start(cls, name: str, command: Iterable[str], log: Path, *, announces: bool) -> Child:
+        """`announces`: it writes one line to stdout and nothing more; else stdout goes to the log too."""
         with log.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "admin.demo.tether", str(os.getpid()), sys.executable, *command),
+                *(sys.executable, "-P", "-m", "admin.demo.tether", str(os.getpid()), sys.executable, "-P", *command),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE if name != "gateway" else errors,
+                stdout=asyncio.subprocess.PIPE if announces else errors,
                 stderr=errors,
                 start_new_session=True,
             )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import json
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,25 +139,27 @@ async def _serve(options: Options) -> None:
                 group.create_task(trickle.run(running.gateway))
             print(running.to_json() if options.as_json else guide(running), flush=True)
     finally:
-        if options.traffic and not options.as_json:
+        if trickle.sent and not options.as_json:
             print(f"The demo's own traffic: {trickle.sent} requests, {trickle.failed} failed.", flush=True)
 
 
 @asynccontextmanager
 async def _running(options: Options) -> AsyncIterator[Running]:
     port, admin_port = claim(options.port, "--port"), claim(options.admin_port, "--admin-port")
-    with tempfile.TemporaryDirectory(prefix="headgate-demo-", ignore_cleanup_errors=True) as temporary:
-        state = (options.state or Path(temporary)).absolute()
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="headgate-demo-", ignore_cleanup_errors=True) as temporary,
+        _held((options.state or Path(temporary)).absolute()) as state,
+    ):
         children: list[Child] = []
         try:
             ports = await _start_services(children, state)
             config = state / "demo.yaml"
             config.write_text(configuration(port, admin_port, ports, state))
-            (state / "admin.url").unlink(missing_ok=True)
-            gateway = await Child.start("gateway", ("-m", "admin.cli", "run", str(config)), state / "gateway.log")
+            url_file = UrlFile(state / "admin.url")
+            command = ("-m", "admin.cli", "run", str(config))
+            gateway = await Child.start("gateway", command, state / "gateway.log", announces=False)
             children.append(gateway)
-            admin = await _ready(gateway, state)
+            admin = await _ready(gateway, url_file)
             services = {name: f"http://{_HOST}:{number}" for name, number in ports.items()}
             yield Running(f"http://{_HOST}:{port}", admin, state, config, services, tuple(children))
         finally:
@@ -165,18 +168,55 @@ async def _running(options: Options) -> AsyncIterator[Running]:
 
 async def _start_services(children: list[Child], state: Path) -> dict[str, int]:
     for name in VERSIONS:
-        service = await Child.start(name, ("-m", "admin.demo.service", name), state / f"{name}.log")
-        children.append(service)  # at once: whatever fails next, it has to be ended
+        command = ("-m", "admin.demo.service", name)
+        # Into the list at once: whatever fails next, it has to be ended.
+        children.append(await Child.start(name, command, state / f"{name}.log", announces=True))
     lines = await asyncio.gather(*(child.stdout_line() for child in children))
     return {said["name"]: said["port"] for said in map(json.loads, lines)}
 
 
-async def _ready(gateway: Child, state: Path) -> str:
+@contextmanager
+def _held(state: Path) -> Iterator[Path]:
+    """The folder, made and for this demo alone. Raises CommandError."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CommandError(f"the state folder {state} cannot be used: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommandError(f"the state folder {state} is in use by another demo") from error
+        yield state
+    finally:
+        os.close(lock)
+
+
+class UrlFile:
+    """The admin API's address, once a gateway that starts from now on has written it; another's stays as it is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def read(self) -> str:
+        return "" if self._identity() in (None, self._before) else self._path.read_text().strip()
+
+
+async def _ready(gateway: Child, url_file: UrlFile) -> str:
     """The admin API's address, once the gateway is ready. Raises CommandError where it ends or takes too long."""
     try:
         async with asyncio.timeout(_START), aiohttp.ClientSession() as session:
             while not gateway.ended:
-                url = _text(state / "admin.url")
+                url = url_file.read()
                 if url and await _is_ready(session, url):
                     return url
                 await asyncio.sleep(_POLL)
@@ -191,7 +231,3 @@ async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
             return response.status == 200
     except aiohttp.ClientError:
         return False
-
-
-def _text(path: Path) -> str:
-    return path.read_text().strip() if os.path.exists(path) else ""

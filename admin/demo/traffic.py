@@ -70,7 +70,7 @@ class Trickle:
         if client.orders:
             method, path = "POST", "/api/orders"
         elif client.listens:
-            path = "/api/events?count=5&every=200"
+            path = "/api/events?count=20&every=250"
         self.sent += 1
         try:
             async with session.request(method, path, json={"product": 1} if client.orders else None) as response:
