@@ -46,6 +46,10 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
+# Which form of a value was meant. Pydantic puts these into the places of its errors; no sane key is like them.
+TEXT, LIST, FORM = "\0text", "\0list", "\0form"
+
+
 class ServerTls(Model):
     certificate: Text
     key: Text
@@ -149,10 +153,10 @@ class Match(Model):
 
 def _form(value: object) -> str | None:
     if isinstance(value, (dict, Form)):
-        return "<form>"
+        return FORM
     if isinstance(value, (list, tuple)):
-        return "<list>"
-    return None if value is None else "<text>"
+        return LIST
+    return None if value is None else TEXT
 
 
 class Form(Model):
@@ -167,12 +171,12 @@ class Form(Model):
 
 
 Value = Annotated[
-    Annotated[Text, Tag("<text>")]
+    Annotated[Text, Tag(TEXT)]
     | Annotated[
-        tuple[Annotated[Annotated[Text, Tag("<text>")] | Annotated[Form, Tag("<form>")], Discriminator(_form)], ...],
-        Tag("<list>"),
+        tuple[Annotated[Annotated[Text, Tag(TEXT)] | Annotated[Form, Tag(FORM)], Discriminator(_form)], ...],
+        Tag(LIST),
     ]
-    | Annotated[Form, Tag("<form>")],
+    | Annotated[Form, Tag(FORM)],
     Discriminator(_form),
 ]
 
@@ -190,7 +194,7 @@ class GeoWhen(Model):
 
 
 def _client_form(value: object) -> str:
-    return "<form>" if isinstance(value, (dict, NotCidrs)) else "<list>"
+    return FORM if isinstance(value, (dict, NotCidrs)) else LIST
 
 
 class When(Model):
@@ -201,7 +205,7 @@ class When(Model):
     path: Value | None = None
     client_ip: (
         Annotated[
-            Annotated[tuple[Cidr, ...], once(listed), Tag("<list>")] | Annotated[NotCidrs, Tag("<form>")],
+            Annotated[tuple[Cidr, ...], once(listed), Tag(LIST)] | Annotated[NotCidrs, Tag(FORM)],
             Discriminator(_client_form),
         ]
         | None
@@ -210,14 +214,12 @@ class When(Model):
 
 
 def _send_form(value: object) -> str:
-    return "<form>" if isinstance(value, dict) else "<text>"
+    return FORM if isinstance(value, dict) else TEXT
 
 
 class Rule(Model):
     when: When
-    send: Annotated[
-        Annotated[Name, Tag("<text>")] | Annotated[dict[Text, Weight], Tag("<form>")], Discriminator(_send_form)
-    ]
+    send: Annotated[Annotated[Name, Tag(TEXT)] | Annotated[dict[Text, Weight], Tag(FORM)], Discriminator(_send_form)]
 
 
 class Sticky(Model):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from routing.check import Finding, findings, suggestion
-from routing.config import Config
+from routing.config import FORM, LIST, TEXT, Config
 from routing.config_types import NAME_PATTERN
 from routing.document import ConfigError, Document, Loc, Problem, of_tree, read
 
@@ -100,10 +100,12 @@ def _judge(pruned: _Pruned, errors: list[ErrorDetails], found: list[Finding]) ->
 
 
 def _place(details: ErrorDetails) -> Loc:
-    """Without the marks that the models put in for the forms of a value, and pydantic's for a key."""
-    return tuple(
-        part for part in details["loc"] if not (isinstance(part, str) and (part.startswith("<") or part == "[key]"))
-    )
+    """Without the marks that the models put in for the forms of a value, and pydantic's for a key that is no name."""
+    *around, last = details["loc"]
+    place = tuple(part for part in around if part not in (TEXT, LIST, FORM))
+    if details["type"] != "extra_forbidden" and last in (TEXT, LIST, FORM, "[key]"):
+        return place
+    return (*place, last)
 
 
 _WORDS = {
@@ -144,6 +146,7 @@ class _Pruned:
         self._tree = tree
         self._out: set[Loc] = set()
         self._blamed: set[Loc] = set()
+        self._around: set[Loc] = set()
         self._built: object = tree
 
     def take_out(self, loc: Loc, explains: Loc | None) -> None:
@@ -151,10 +154,11 @@ class _Pruned:
         self._out.add(loc)
         if explains is not None:
             self._blamed.add(explains)
+            self._around.update(explains[:size] for size in range(len(explains)))
 
     def explains(self, loc: Loc) -> bool:
         """Whether a finding there may come from what was taken out above, at or below the place."""
-        return any(loc[: len(out)] == out or out[: len(loc)] == loc for out in self._blamed)
+        return loc in self._around or any(loc[:size] in self._blamed for size in range(len(loc) + 1))
 
     def origin(self, loc: Loc) -> Loc:
         """The place in the document of a place in what `build` gave; cut short where it leads into a scalar."""
