@@ -1,0 +1,141 @@
+"""Every call of the API in one table: the router and openapi.json are both made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from admin.api import changes, models, reading
+from admin.api.call import Call, Reply
+from admin.auth import Role
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`role` None needs no token. `refusals` are the statuses beyond those that every call can have."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answer: type[BaseModel]
+    role: Role | None = Role.VIEWER
+    query: type[models.Query] = models.NoQuery
+    body: type[models.Body] | None = None
+    statuses: tuple[int, ...] = (200,)
+    refusals: tuple[int, ...] = ()
+    conditional: bool = False
+
+
+def _change(
+    method: str,
+    path: str,
+    handler: Handler,
+    summary: str,
+    answer: type[BaseModel],
+    body: type[models.Body],
+    refusals: tuple[int, ...],
+) -> Operation:
+    return Operation(
+        method,
+        path,
+        handler,
+        summary,
+        answer,
+        Role.OPERATOR,
+        models.ChangeQuery,
+        body,
+        refusals=(412, 503, *refusals),
+        conditional=True,
+    )
+
+
+ONE_CUTBACK = "/v1/routes/{route}/cutback"
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "GET", "/health", reading.get_health, "whether it serves", models.HealthAnswer, None, statuses=(200, 503)
+    ),
+    Operation("GET", "/health/live", reading.get_live, "whether the control plane lives", models.HealthAnswer, None),
+    Operation(
+        "GET",
+        "/health/ready",
+        reading.get_ready,
+        "whether a worker serves",
+        models.HealthAnswer,
+        None,
+        statuses=(200, 503),
+    ),
+    Operation(
+        "GET",
+        "/health/detailed",
+        reading.get_detailed_health,
+        "every check by name",
+        models.DetailedHealthAnswer,
+        statuses=(200, 503),
+    ),
+    Operation("GET", "/v1/status", reading.get_status, "version, node, uptime, workers, revision", models.StatusAnswer),
+    Operation(
+        "GET", "/v1/routes", reading.get_routes, "all routes with weights, cutback and rates", models.RoutesAnswer
+    ),
+    Operation("GET", "/v1/routes/{route}", reading.get_route, "one route", models.RouteAnswer, refusals=(404,)),
+    _change(
+        "PUT",
+        "/v1/routes/{route}/weights",
+        changes.put_weights,
+        "set a route's weights",
+        models.WeightsAnswer,
+        models.WeightsBody,
+        (404,),
+    ),
+    _change(
+        "POST",
+        ONE_CUTBACK,
+        changes.post_cutback,
+        "send all of a route's traffic to stable",
+        models.CutbackAnswer,
+        models.CutbackBody,
+        (404,),
+    ),
+    _change(
+        "DELETE",
+        ONE_CUTBACK,
+        changes.delete_cutback,
+        "end a cutback",
+        models.CutbackAnswer,
+        models.RestoreBody,
+        (404, 409),
+    ),
+    _change(
+        "POST",
+        "/v1/cutback",
+        changes.post_cutback_all,
+        "cut back all routes",
+        models.CutbackAllAnswer,
+        models.CutbackBody,
+        (),
+    ),
+    _change(
+        "DELETE",
+        "/v1/cutback",
+        changes.delete_cutback_all,
+        "end all cutbacks",
+        models.CutbackAllAnswer,
+        models.RestoreBody,
+        (409,),
+    ),
+    Operation("GET", "/v1/upstreams", reading.get_upstreams, "upstreams, endpoints, health", models.UpstreamsAnswer),
+    Operation(
+        "GET",
+        "/v1/audit",
+        reading.get_audit,
+        "who changed what, newest first",
+        models.AuditAnswer,
+        query=models.AuditQuery,
+        refusals=(503,),
+    ),
+)

@@ -1,0 +1,156 @@
+"""Calls that only tell: status, routes, upstreams, audit, health."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+from admin.api.call import Call, Reply
+from admin.api.models import (
+    AuditAnswer,
+    AuditAnswerEntry,
+    AuditQuery,
+    ConfigStatus,
+    DetailedHealthAnswer,
+    EndpointAnswer,
+    HealthAnswer,
+    NoQuery,
+    RoutesAnswer,
+    StatusAnswer,
+    StoreStatus,
+    UpstreamAnswer,
+    UpstreamsAnswer,
+    WorkerAnswer,
+    WorkersReady,
+)
+from admin.api.views import route_answer
+from admin.clock import iso_of, today
+from admin.context import Context
+from admin.document import digest
+from routing.compile import warnings
+
+
+async def get_status(call: Call) -> Reply:
+    call.parameters(NoQuery)
+    context = call.context
+    gateway, journal = context.gateway, context.gateway.journal
+    document = gateway.laid.document
+    answer = StatusAnswer(
+        version=context.version,
+        node=gateway.node,
+        uptime=round(time.time() - context.started_at, 3),
+        started_at=iso_of(context.started_at),
+        revision=gateway.revision,
+        workers=[
+            WorkerAnswer(
+                worker=worker.number,
+                pid=worker.pid,
+                ready=worker.ready,
+                revision=worker.revision,
+                started_at=iso_of(worker.started_at),
+            )
+            for worker in context.rates.workers.workers
+        ],
+        worker_restarts=context.rates.workers.restarts,
+        config=ConfigStatus(
+            path=str(context.settings.config),
+            source="api" if document.source == "api" else "file",
+            sha256=digest(document.text),
+            revision=gateway.document_revision,
+            error=context.reload_error,
+            needs_restart=context.needs_restart,
+            warnings=[str(warning) for warning in warnings(gateway.config, today())],
+        ),
+        store=StoreStatus(pending=journal.pending, failures=journal.failures, audit_dropped=journal.dropped),
+    )
+    return Reply(answer, revision=gateway.revision)
+
+
+async def get_routes(call: Call) -> Reply:
+    call.parameters(NoQuery)
+    gateway, rates = call.context.gateway, call.context.rates.window()
+    routes = [route_answer(call.context, name, rates) for name in gateway.config.routes]
+    return Reply(RoutesAnswer(revision=gateway.revision, routes=routes), revision=gateway.revision)
+
+
+async def get_route(call: Call) -> Reply:
+    call.parameters(NoQuery)
+    answer = route_answer(call.context, call.context.gateway.known(call.route), call.context.rates.window())
+    return Reply(answer, revision=answer.revision)
+
+
+async def get_upstreams(call: Call) -> Reply:
+    call.parameters(NoQuery)
+    context = call.context
+    rates, in_flight = context.rates.by_upstream(), context.rates.in_flight()
+    answer = UpstreamsAnswer(
+        revision=context.gateway.revision,
+        upstreams=[
+            UpstreamAnswer(
+                upstream=upstream.name,
+                healthy=True,
+                in_flight=in_flight.get(upstream.name, 0),
+                rps=rates[upstream.name].rps if upstream.name in rates else 0.0,
+                error_rate=rates[upstream.name].error_rate if upstream.name in rates else None,
+                endpoints=[EndpointAnswer(endpoint=endpoint.url, healthy=True) for endpoint in upstream.endpoints],
+            )
+            for upstream in context.gateway.snapshot.upstreams
+        ],
+    )
+    return Reply(answer, revision=context.gateway.revision)
+
+
+async def get_audit(call: Call) -> Reply:
+    query = call.parameters(AuditQuery)
+    entries = await call.context.store.entries(route=query.route, before=query.before, limit=query.limit + 1)
+    page = entries[: query.limit]
+    answer = AuditAnswer(
+        entries=[AuditAnswerEntry.model_validate(asdict(entry)) for entry in page],
+        next=page[-1].id if len(entries) > len(page) else None,
+    )
+    return Reply(answer)
+
+
+def _checks(context: Context) -> dict[str, bool]:
+    workers = context.rates.workers.workers
+    return {
+        "workers": any(worker.ready for worker in workers),
+        "all_workers": bool(workers) and all(worker.ready for worker in workers),
+        "configuration": context.reload_error is None,
+        "store": context.gateway.journal.pending == 0,
+    }
+
+
+def _ready(context: Context) -> bool:
+    return _checks(context)["workers"]
+
+
+async def get_health(call: Call) -> Reply:
+    return _health(_ready(call.context))
+
+
+async def get_live(call: Call) -> Reply:
+    """Answering is living."""
+    return _health(True)
+
+
+async def get_ready(call: Call) -> Reply:
+    """Ready when a worker serves: the last good state is served on, whatever else is broken."""
+    return _health(_ready(call.context))
+
+
+def _health(well: bool) -> Reply:
+    return Reply(HealthAnswer(status="ok" if well else "failing"), status=200 if well else 503)
+
+
+async def get_detailed_health(call: Call) -> Reply:
+    call.parameters(NoQuery)
+    checks, workers = _checks(call.context), call.context.rates.workers.workers
+    well = all(checks.values())
+    answer = DetailedHealthAnswer(
+        status="ok" if well else "failing",
+        checks=checks,
+        workers=WorkersReady(ready=sum(worker.ready for worker in workers), total=len(workers)),
+        revision=call.context.gateway.revision,
+    )
+    return Reply(answer, status=200 if well else 503)

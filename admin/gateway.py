@@ -1,0 +1,227 @@
+"""The control plane's state, and the one way to change it.
+
+Rules: one change at a time (a lock). A change is decided, published to the workers, taken over here, and then kept; the
+order is the promise: a cutback is in force before anybody asks a disk. The revision grows by one with each publish. What is
+in memory here is what the workers were last told, whatever the store has managed to keep so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from admin.audit import Auditor, Intent
+from admin.document import Document, fingerprint
+from admin.live import UNCHANGED, RouteState, carry_over
+from admin.logs import Logger
+from admin.publisher import Publisher, Receipt, SupervisorGoneError
+from admin.refusals import StaleMatchError, UnknownRouteError, UnpublishableError
+from admin.state.journal import Journal
+from admin.state.store import Change, Key
+from proxy.control import InFlight, Publish
+from routing.compile import compile_snapshot
+from routing.config import Config
+from routing.pickling import dumps
+from routing.snapshot import Snapshot
+
+ROUTE = "route"
+DOCUMENT: Key = ("config", "document")
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A document compiled, with live state over it. `dropped` says for which routes live weights were dropped, and why."""
+
+    document: Document
+    snapshot: Snapshot
+    states: dict[str, RouteState]
+    dropped: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`receipt` is None for a dry run. `laid` is what holds now, or would hold; `changed` are the routes it is about."""
+
+    revision: int
+    laid: Laid
+    changed: tuple[str, ...]
+    receipt: Receipt | None
+    warnings: tuple[str, ...] = field(default=())
+
+
+def lay(document: Document, states: Mapping[str, RouteState], *, revision: int, secret: bytes) -> Laid:
+    """Compile and lay the live state over it. Raises ConfigError. Takes long for large documents: not for the loop."""
+    config = document.config
+    kept: dict[str, RouteState] = {}
+    dropped: dict[str, str] = {}
+    for name, state in states.items():
+        route = config.routes.get(name)
+        if route is None:
+            if state != UNCHANGED:
+                dropped[name] = "the configuration no longer has this route"
+            continue
+        kept[name], why = carry_over(state, fingerprint(route), config.upstreams)
+        if why:
+            dropped[name] = why
+    snapshot = compile_snapshot(config, revision=revision, secret=secret)
+    for name, state in kept.items():
+        if state != UNCHANGED:
+            snapshot = snapshot.with_live(name, state.overlay())
+    return Laid(document, snapshot, kept, dropped)
+
+
+def adoption(laid: Laid, before: Mapping[str, RouteState], revision: int) -> Change:
+    """What the store is to keep of a document that replaces the one there was, with `before` over it."""
+    change = Change(revision, {DOCUMENT: laid.document.to_json()})
+    for name in laid.dropped:
+        state = laid.states.get(name)
+        change.states[ROUTE, name] = state.to_json() if state else None
+    for name in before.keys() - laid.states.keys():
+        change.states[ROUTE, name] = None
+    return change
+
+
+Plan = Callable[["Gateway"], dict[str, RouteState]]
+
+
+class Gateway:
+    """`revisions` are those at which each route last changed; a route that is not in it has that of the document."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        secret: bytes,
+        publisher: Publisher,
+        journal: Journal,
+        log: Logger,
+        laid: Laid,
+        revision: int,
+        document_revision: int,
+        revisions: dict[str, int],
+    ) -> None:
+        self.node = node
+        self.laid = laid
+        self.revision = revision
+        self.document_revision = document_revision
+        self.journal = journal
+        self.cutbacks: dict[str, int] = {}
+        self.running = laid.document.config
+        """What the sockets and processes were made from."""
+        self._revisions = revisions
+        self._auditor = Auditor(node)
+        self._secret = secret
+        self._publisher = publisher
+        self._log = log
+        self._lock = asyncio.Lock()
+
+    @property
+    def config(self) -> Config:
+        return self.laid.document.config
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.laid.snapshot
+
+    def state(self, route: str) -> RouteState:
+        return self.laid.states.get(route, UNCHANGED)
+
+    def route_revision(self, route: str) -> int:
+        return max(self._revisions.get(route, 0), self.document_revision)
+
+    def known(self, route: str) -> str:
+        """Raises UnknownRouteError."""
+        if route not in self.config.routes:
+            raise UnknownRouteError(route)
+        return route
+
+    async def publish_all(self) -> Receipt:
+        """Everything, as at the start. Raises SupervisorGoneError."""
+        return await self._publisher.publish(self._everything(self.laid, self.revision))
+
+    async def change(self, plan: Plan, intent: Intent, in_flight: InFlight = InFlight.FINISH) -> Outcome:
+        """`plan` says, under the lock, what the states of the routes it changes shall be. It raises a RefusedError to stop it."""
+        async with self._lock:
+            states = plan(self)
+            self._match(intent, (self.route_revision(name) for name in states))
+            laid = self._with(states)
+            if intent.dry_run:
+                return Outcome(self.revision, laid, tuple(states), None)
+            revision = self.revision + 1
+            overlays = {name: state.overlay() for name, state in states.items()}
+            receipt = await self._publish(Publish(revision, overlays, None, in_flight))
+            before = {name: self.state(name).to_json() for name in states}
+            self.laid, self.revision = laid, revision
+            self._revisions.update(dict.fromkeys(states, revision))
+            if intent.action == "cutback":
+                for name in states:
+                    self.cutbacks[name] = self.cutbacks.get(name, 0) + 1
+            change = Change(revision)
+            for name, state in states.items():
+                change.states[ROUTE, name] = state.to_json()
+                change.audit.append(self._auditor.entry(intent, revision, name, before[name], state.to_json(), receipt))
+            return await self._keep(change, intent, laid, tuple(states), receipt)
+
+    async def adopt(self, document: Document, intent: Intent) -> Outcome:
+        """Another document. Raises ConfigError or a RefusedError, and then everything stays."""
+        async with self._lock:
+            self._match(intent, [self.document_revision])
+            revision = self.revision + 1
+            laid = await asyncio.to_thread(lay, document, self.laid.states, revision=revision, secret=self._secret)
+            if intent.dry_run:
+                return Outcome(self.revision, laid, tuple(laid.document.config.routes), None)
+            receipt = await self._publish(self._everything(laid, revision))
+            for name, why in laid.dropped.items():
+                self._log.warning("live weights dropped", route=name, why=why)
+            change = adoption(laid, self.laid.states, revision)
+            before, after = self.laid.document.summary(), document.summary()
+            change.audit = [
+                self._auditor.entry(intent, revision, None, before, after, receipt),
+                *self._auditor.dropped(laid.dropped, self.laid.states, laid.states, revision, receipt),
+            ]
+            self.laid, self.revision, self.document_revision = laid, revision, revision
+            self._revisions = {name: at for name, at in self._revisions.items() if name in laid.states}
+            return await self._keep(change, intent, laid, tuple(laid.document.config.routes), receipt)
+
+    def _with(self, states: Mapping[str, RouteState]) -> Laid:
+        snapshot = self.snapshot
+        for name, state in states.items():
+            snapshot = snapshot.with_live(name, state.overlay())
+        return replace(self.laid, snapshot=snapshot, states={**self.laid.states, **states}, dropped={})
+
+    def _match(self, intent: Intent, revisions: Iterable[int]) -> None:
+        """A caller that saw any revision since the last change of these, up to now, has seen what there is."""
+        if intent.if_match is None:
+            return
+        newest = max(revisions, default=self.document_revision)
+        if not any(newest <= seen <= self.revision for seen in intent.if_match):
+            raise StaleMatchError(newest)
+
+    def _everything(self, laid: Laid, revision: int) -> Publish:
+        overlays = {name: state.overlay() for name, state in laid.states.items()}
+        return Publish(revision, overlays, dumps(laid.snapshot))
+
+    async def _publish(self, publish: Publish) -> Receipt:
+        try:
+            return await self._publisher.publish(publish)
+        except SupervisorGoneError as error:
+            raise UnpublishableError from error
+
+    async def _keep(
+        self, change: Change, intent: Intent, laid: Laid, changed: tuple[str, ...], receipt: Receipt
+    ) -> Outcome:
+        persisted = await self.journal.keep(change)
+        receipt = replace(receipt, persisted=persisted)
+        self._log.info(
+            intent.action,
+            who=intent.who,
+            reason=intent.reason,
+            revision=change.revision,
+            routes=changed,
+            receipt=receipt.to_json(),
+        )
+        warnings = (
+            () if persisted else ("in force, but not yet stored: a restart would lose it; storing is tried again",)
+        )
+        return Outcome(change.revision, laid, changed, receipt, warnings)

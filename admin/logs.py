@@ -1,0 +1,32 @@
+"""The control plane's log: one JSON object a line on stderr. Access logs are the workers' own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, cast
+
+import orjson
+import structlog
+
+Logger = structlog.typing.FilteringBoundLogger
+
+
+def _render(_logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
+    return orjson.dumps(event, default=str).decode()
+
+
+def start_logging(process: str) -> Logger:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    return cast(Logger, structlog.get_logger().bind(process=process))

@@ -1,0 +1,174 @@
+"""The admin process: `python -m admin.process --control-fd N CONFIG`, started by the supervisor.
+
+In order: read the configuration, open the store, publish to the workers, and only then import and start the API, since the
+gateway serves as soon as the workers have a snapshot. The control socket is the way to the supervisor; its end is the end
+of this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvloop
+from setproctitle import setproctitle
+
+from proxy.control import (
+    Channel,
+    Drain,
+    Failed,
+    Heartbeat,
+    InForce,
+    Message,
+    Notice,
+    Published,
+    Ready,
+    Reload,
+    Stats,
+    Workers,
+)
+from proxy.tasks import spawn
+
+if TYPE_CHECKING:
+    from admin.server import Server
+    from admin.startup import Settings, Started
+
+_BEAT = 0.25
+# How long pending writes may take when there is no Drain message to say so.
+_LAST_CHANCE = 5.0
+
+
+class AdminProcess:
+    """*connection*: the channel, and what came over it; *life*: why and how it ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        from admin.logs import start_logging
+        from admin.rates import Rates
+
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._log = start_logging("admin")
+        self._channel = Channel(self._received, self._ended)
+        self._rates = Rates(self._loop.time)
+        self._started: Started | None = None
+        self._server: Server | None = None
+        self._in_force: asyncio.Future[InForce] = self._loop.create_future()
+        self._ending = asyncio.Event()
+        self._patience = _LAST_CHANCE
+
+    async def run(self, control: socket.socket) -> int:
+        """The exit code."""
+        from admin.startup import StartError
+
+        await self._loop.create_unix_connection(lambda: self._channel, sock=control)
+        self._beat()
+        try:
+            await self._start()
+            self._channel.send(Ready())
+            await self._ending.wait()
+        except StartError as error:
+            self._log.error("cannot start", reason=str(error))
+            self._channel.send(Failed(str(error)))
+            return 1
+        finally:
+            await self._stop()
+        return 0
+
+    async def _start(self) -> None:
+        from admin.publisher import SupervisorGoneError
+        from admin.startup import StartError, start
+
+        self._started = started = await start(self._settings, self._in_force, self._channel.send, self._log)
+        try:
+            receipt = await started.gateway.publish_all()
+        except SupervisorGoneError:
+            return
+        if not receipt.applied:
+            self._log.error("not every worker has taken the configuration", receipt=receipt.to_json())
+        from admin.server import ServeError, Server
+
+        try:
+            if started.pending is not None:
+                await started.gateway.journal.keep(started.pending)
+            self._server = await Server.start(started, self._settings, self._rates, self._log)
+        except ServeError as error:
+            raise StartError(str(error)) from error
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(self._patience)
+        if self._started is not None:
+            await self._started.gateway.journal.close(self._patience)
+            await self._started.store.close()
+        self._channel.close()
+        await asyncio.sleep(0)  # lets the transport write out what is left
+
+    def _beat(self) -> None:
+        self._channel.send(Heartbeat())
+        if not self._ending.is_set():
+            self._loop.call_later(_BEAT, self._beat)
+
+    def _received(self, message: Message) -> None:
+        match message:
+            case Stats():
+                self._rates.add(message)
+            case Published() if self._started is not None:
+                self._started.publisher.answered(message)
+            case Workers():
+                self._rates.adopt(message)
+            case Notice(source, level, event, detail):
+                report = (
+                    self._log.error if level == "error" else self._log.warning if level == "warning" else self._log.info
+                )
+                report(event, source=source, detail=detail)
+            case InForce() if not self._in_force.done():
+                self._in_force.set_result(message)
+            case Reload():
+                self._reload()
+            case Drain(seconds):
+                self._patience = seconds
+                self._ending.set()
+            case _:
+                self._log.warning("a message that is not for admin", message=type(message).__name__)
+
+    def _reload(self) -> None:
+        if self._server is None:
+            self._log.warning("asked to reload before the start was over; ignored")
+            return
+        spawn(self._server.reload(), "reload", lambda error: self._log.error("the reload failed", error=repr(error)))
+
+    def _ended(self) -> None:
+        if self._started is not None:
+            self._started.publisher.lost()
+        elif not self._in_force.done():
+            self._in_force.set_result(InForce(0, {}))
+        self._ending.set()
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    from admin.startup import Settings
+
+    settings = Settings(arguments.config, os.environ, arguments.state)
+    with socket.socket(fileno=arguments.control_fd) as control:
+        return await AdminProcess(settings).run(control)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="headgate admin", description=__doc__)
+    parser.add_argument(
+        "--control-fd", type=int, required=True, metavar="N", help="the inherited socket to the supervisor"
+    )
+    parser.add_argument("--state", type=Path, metavar="DIR", help="the folder the gateway runs with; else the file's")
+    parser.add_argument("config", type=Path)
+    arguments = parser.parse_args()
+    setproctitle("headgate: admin")
+    return uvloop.run(_run(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

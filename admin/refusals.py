@@ -1,0 +1,52 @@
+"""Why a change is not made. Each leaves everything as it was; `admin.api.problems` says which status it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from admin.live import FieldError
+from routing.document import Problem
+
+
+class RefusedError(Exception):
+    """`detail` is a sentence for people."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class UnknownRouteError(RefusedError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no route {name!r}")
+
+
+class InvalidFieldsError(RefusedError):
+    def __init__(self, errors: Iterable[FieldError]) -> None:
+        self.errors = list(errors)
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in self.errors))
+
+
+class StaleMatchError(RefusedError):
+    """If-Match names a revision after which it has changed."""
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f"it has changed since the revision in If-Match; it is at revision {current} now")
+        self.current = current
+
+
+class NothingToRestoreError(RefusedError):
+    def __init__(self, route: str = "") -> None:
+        super().__init__(f"route {route!r} is not cut back" if route else "no route is cut back")
+
+
+class BadConfigError(RefusedError):
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        count = len(self.problems)
+        super().__init__(f"the configuration has {count} problem{'s' if count != 1 else ''}; nothing was changed")
+
+
+class UnpublishableError(RefusedError):
+    def __init__(self) -> None:
+        super().__init__("the supervisor is gone, so no worker can be told; nothing was changed")

@@ -1,0 +1,217 @@
+"""From a configuration file and a state folder to a Gateway that can publish: everything before the API."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from admin.audit import Auditor, Intent
+from admin.clock import utc_now
+from admin.document import Document, digest, from_file, from_kept
+from admin.gateway import DOCUMENT, ROUTE, Gateway, Laid, adoption, lay
+from admin.live import UNCHANGED, RouteState, Stamp, of_overlay
+from admin.logs import Logger
+from admin.publisher import Publisher
+from admin.state.engine import embedded_engine
+from admin.state.journal import Journal
+from admin.state.store import Change, Loaded, Store, StoreUnusableError
+from proxy.control import InForce, Message
+from routing.document import ConfigError
+from routing.snapshot import AS_DECLARED
+
+
+class StartError(Exception):
+    """Fatal; the message is the one line that people see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`state` is the folder that the gateway runs with: it lets an admin process come back while the file is broken."""
+
+    config: Path
+    environ: Mapping[str, str]
+    state: Path | None = None
+
+
+@dataclass(slots=True)
+class Started:
+    """`pending` is to be kept once the workers have what it says; None where the store knows everything already."""
+
+    gateway: Gateway
+    publisher: Publisher
+    store: Store
+    folder: Path
+    pending: Change | None
+
+
+def _make(folder: Path) -> Path:
+    """Raises StartError. The supervisor holds the folder's lock."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"the state folder {folder} cannot be used: {error.strerror}") from error
+    return folder
+
+
+async def start(
+    settings: Settings, in_force: Awaitable[InForce], send: Callable[[Message], None], log: Logger
+) -> Started:
+    """Raises StartError."""
+    document: Document | None = None
+    refused: ConfigError | None = None
+    try:
+        document = await asyncio.to_thread(from_file, settings.config, settings.environ)
+    except ConfigError as error:
+        if settings.state is None:
+            raise StartError(_one_line(error)) from error
+        refused = error
+    folder = _make(settings.state or Path(document.config.state.dir) if document else settings.state or Path())
+    try:
+        store = Store(embedded_engine(folder))
+        loaded = await store.open()
+        facts = await _facts(store, loaded)
+    except (StoreUnusableError, OSError) as error:
+        raise StartError(f"the database in {folder} cannot be used: {error}") from error
+    at_workers = await in_force
+    if refused is not None and not at_workers.revision:
+        raise StartError(_one_line(refused))
+    document = _choose(settings, loaded, document, refused, log)
+    base = _base(loaded, at_workers, log)
+    laid = await asyncio.to_thread(_lay, document, base, facts)
+    for name, why in laid.dropped.items():
+        log.warning("live weights dropped", route=name, why=why)
+    journal = Journal(store, loaded.revision, lambda error: log.error("a change could not be stored", error=str(error)))
+    publisher = Publisher(facts["node"], send)
+    gateway, pending = _gateway(laid, loaded, base, facts, publisher, journal, log)
+    return Started(gateway, publisher, store, folder, pending)
+
+
+async def _facts(store: Store, loaded: Loaded) -> Mapping[str, str]:
+    """What is made once: the secret that signs sticky cookies and the node's name."""
+    if {"secret", "node"} <= loaded.meta.keys():
+        return loaded.meta
+    return await store.remember(
+        {"secret": secrets.token_hex(32), "node": f"{socket.gethostname()}-{secrets.token_hex(4)}"}
+    )
+
+
+def _choose(
+    settings: Settings, loaded: Loaded, document: Document | None, refused: ConfigError | None, log: Logger
+) -> Document:
+    """The file's document, or the kept one: that of a PUT while the file is as it was then, or, at the restart of the
+    admin process alone, the last good one where the file is broken now."""
+    row = loaded.states.get(DOCUMENT)
+    kept = None if row is None else row.value
+    if document is not None and (kept is None or kept["source"] == "file" or kept["file"] != document.file):
+        if kept is not None and kept["source"] == "api":
+            log.warning("the configuration file has changed, so the document set through the API is dropped")
+        return document
+    try:
+        if kept is None:
+            raise StartError(_one_line(refused))
+        chosen = from_kept(kept, settings.environ)
+    except ConfigError as error:
+        if document is None:
+            raise StartError(_one_line(error)) from error
+        log.error("the document set through the API cannot be used any more; the file is", error=_one_line(error))
+        return document
+    if refused is not None:
+        log.error("the configuration file is broken; going on with the last good one", error=_one_line(refused))
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Live state to go on from: the store's, or where the workers are ahead of it, theirs. `taken_over` are the routes
+    that differ."""
+
+    revision: int
+    states: dict[str, RouteState]
+    taken_over: tuple[str, ...] = ()
+
+
+def _base(loaded: Loaded, at_workers: InForce, log: Logger) -> Base:
+    """What an admin process told the workers and died before storing stands, since it was in force. Raises StartError."""
+    states = {}
+    for (scope, name), kept in loaded.states.items():
+        if scope == ROUTE:
+            try:
+                states[name] = RouteState.from_json(kept.value)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise StartError(f"the stored state of route {name} cannot be read: {error!r}") from error
+    if at_workers.revision <= loaded.revision:
+        return Base(loaded.revision, states)
+    log.warning(
+        "the workers are ahead of the store; going on from them", stored=loaded.revision, published=at_workers.revision
+    )
+    stamp = Stamp("unknown", utc_now(), "in force on the workers, but not stored when the admin process ended")
+    taken: list[str] = []
+    for name in states.keys() | at_workers.live.keys():
+        state = states.get(name, UNCHANGED)
+        if state.overlay() != (live := at_workers.live.get(name, AS_DECLARED)):
+            states[name] = of_overlay(state, live, stamp)
+            taken.append(name)
+    return Base(at_workers.revision, states, tuple(taken))
+
+
+def _lay(document: Document, base: Base, facts: Mapping[str, str]) -> Laid:
+    try:
+        return lay(document, base.states, revision=base.revision, secret=bytes.fromhex(facts["secret"]))
+    except ConfigError as error:
+        raise StartError(_one_line(error)) from error
+
+
+def _gateway(
+    laid: Laid,
+    loaded: Loaded,
+    base: Base,
+    facts: Mapping[str, str],
+    publisher: Publisher,
+    journal: Journal,
+    log: Logger,
+) -> tuple[Gateway, Change | None]:
+    """The revision grows at once where what is published now is not what the workers and the store have."""
+    row = loaded.states.get(DOCUMENT)
+    changed = row is None or row.value != laid.document.to_json()
+    ahead = base.revision > loaded.revision
+    revision = base.revision + (1 if changed or laid.dropped or ahead else 0)
+    revisions = {name: kept.revision for (scope, name), kept in loaded.states.items() if scope == ROUTE}
+    gateway = Gateway(
+        node=facts["node"],
+        secret=bytes.fromhex(facts["secret"]),
+        publisher=publisher,
+        journal=journal,
+        log=log,
+        laid=laid,
+        revision=revision,
+        document_revision=revision if changed or row is None else row.revision,
+        revisions=revisions | dict.fromkeys((*laid.dropped, *base.taken_over), revision),
+    )
+    if revision == loaded.revision:
+        return gateway, None
+    pending = adoption(laid, base.states, revision)
+    auditor = Auditor(facts["node"])
+    if changed:
+        was = None if row is None else {"source": row.value["source"], "sha256": digest(row.value["text"])}
+        now = laid.document.summary()
+        pending.audit.append(
+            auditor.entry(Intent("file", "config", "read at the start"), revision, None, was, now, None)
+        )
+    for name in base.taken_over:
+        state = laid.states.get(name, UNCHANGED).to_json()
+        pending.states.setdefault((ROUTE, name), state)
+        intent = Intent("unknown", "taken_over", "in force on the workers, but not stored when the admin process ended")
+        pending.audit.append(auditor.entry(intent, revision, name, None, state, None))
+    pending.audit += auditor.dropped(laid.dropped, base.states, laid.states, revision, None)
+    return gateway, pending
+
+
+def _one_line(error: ConfigError | None) -> str:
+    if error is None:
+        return "no configuration"
+    where = f"{error.source}: " if error.source else ""
+    return where + "; ".join(str(problem) for problem in error.problems)

@@ -1,0 +1,58 @@
+"""The tables. Alembic's migrations make them (migrations/versions); a test keeps the two equal.
+
+`kept` holds state by scope: `(scope, name)` -> JSON, with the revision it was written at. The row `("gateway", "revision")`
+is what every change compares and sets, so that two writers can't both succeed.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+
+# The newest migration; the ordinary start compares this with the database and imports alembic only where they differ.
+SCHEMA = "0001"
+
+metadata = MetaData()
+
+kept = Table(
+    "kept",
+    metadata,
+    Column("scope", String(32), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("value", JSON, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    # SQLite counts up by itself only in a column that is exactly INTEGER.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", String(32), nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("route", String(255)),
+    Column("reason", Text, nullable=False),
+    Column("before", JSON, nullable=False),
+    Column("after", JSON, nullable=False),
+    Column("receipt", JSON),
+    Column("node", String(255), nullable=False),
+    Index("audit_route", "route", "id"),
+    sqlite_autoincrement=True,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("created_at", String(32), nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)

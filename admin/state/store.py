@@ -1,0 +1,223 @@
+"""The store: what is kept, read and changed, over any database that SQLAlchemy speaks to.
+
+Every change is one transaction together with its audit entries, and compares the revision it was made from: a writer that
+has not seen the last change gets StaleRevisionError, and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from admin.state.schema import SCHEMA, audit, kept, meta, tokens
+
+REVISION = ("gateway", "revision")
+Key = tuple[str, str]
+
+
+class StoreUnusableError(Exception):
+    """The database can't be opened, read or migrated; the message is one line for people."""
+
+
+class StoreError(Exception):
+    """A read or a write did not succeed now; it may later."""
+
+
+class StaleRevisionError(Exception):
+    """Somebody else has changed the state since; `stored` is the revision there is."""
+
+    def __init__(self, stored: int) -> None:
+        super().__init__(f"the store is at revision {stored}")
+        self.stored = stored
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One change. `id` is 0 until it is stored; `at` is UTC in ISO 8601; `route` is None for what is not one route's."""
+
+    revision: int
+    at: str
+    who: str
+    action: str
+    route: str | None
+    reason: str
+    before: object
+    after: object
+    receipt: object
+    node: str
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    revision: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    name: str
+    digest: str
+    role: str
+    created_at: str
+
+
+@dataclass(slots=True)
+class Change:
+    """Everything one transaction writes. A state of None is removed."""
+
+    revision: int
+    states: dict[Key, Any] = field(default_factory=dict)
+    audit: list[AuditEntry] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All that the start needs, read at once."""
+
+    revision: int
+    meta: Mapping[str, str]
+    states: Mapping[Key, Kept]
+
+
+class Store:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def open(self) -> Loaded:
+        """Bring the schema up to date and read everything. Raises StoreUnusableError."""
+        try:
+            async with self._engine.begin() as connection:
+                schema = await connection.run_sync(_schema_of)
+                if schema != SCHEMA:
+                    await _migrate(connection, schema)
+                names = {row.name: row.value for row in await connection.execute(select(meta))}
+                rows = await connection.execute(select(kept))
+                states = {(row.scope, row.name): Kept(row.revision, row.value) for row in rows}
+        except (SQLAlchemyError, OSError, ValueError) as error:  # ValueError: a JSON column that holds something else
+            raise StoreUnusableError(_one_line(error)) from error
+        revision = states.pop(REVISION, Kept(0, None)).revision
+        return Loaded(revision, names, states)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def remember(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Keep facts that are made once; returns what holds, which for a fact already known is the old value."""
+        try:
+            async with self._engine.begin() as connection:
+                known = {row.name: row.value for row in await connection.execute(select(meta))}
+                new = [{"name": name, "value": value} for name, value in values.items() if name not in known]
+                if new:
+                    await connection.execute(insert(meta), new)
+        except SQLAlchemyError as error:
+            raise StoreUnusableError(_one_line(error)) from error
+        return {**values, **known}
+
+    async def commit(self, expected: int, change: Change) -> None:
+        """All of the change, or StaleRevisionError or StoreError and nothing of it."""
+        try:
+            async with self._engine.begin() as connection:
+                await _advance(connection, expected, change.revision)
+                for (scope, name), value in change.states.items():
+                    await _put(connection, scope, name, change.revision, value)
+                if change.audit:
+                    await connection.execute(insert(audit), [_audit_row(entry) for entry in change.audit])
+        except SQLAlchemyError as error:
+            raise StoreError(_one_line(error)) from error
+
+    async def entries(self, *, route: str | None, before: int | None, limit: int) -> list[AuditEntry]:
+        """The audit log, newest first; `before` is the id that the page before ended with."""
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if route is not None:
+            query = query.where(audit.c.route == route)
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        try:
+            async with self._engine.connect() as connection:
+                return [_audit_entry(row) for row in await connection.execute(query)]
+        except SQLAlchemyError as error:
+            raise StoreError(_one_line(error)) from error
+
+    async def tokens(self) -> list[Token]:
+        try:
+            async with self._engine.connect() as connection:
+                rows = await connection.execute(select(tokens).order_by(tokens.c.name))
+                return [Token(row.name, row.digest, row.role, row.created_at) for row in rows]
+        except SQLAlchemyError as error:
+            raise StoreError(_one_line(error)) from error
+
+    async def put_token(self, token: Token) -> None:
+        """Adds the token, or replaces the one of that name."""
+        row = {"name": token.name, "digest": token.digest, "role": token.role, "created_at": token.created_at}
+        try:
+            async with self._engine.begin() as connection:
+                await connection.execute(delete(tokens).where(tokens.c.name == token.name))
+                await connection.execute(insert(tokens), row)
+        except SQLAlchemyError as error:
+            raise StoreError(_one_line(error)) from error
+
+
+async def _advance(connection: AsyncConnection, expected: int, revision: int) -> None:
+    scope, name = REVISION
+    here = (kept.c.scope == scope) & (kept.c.name == name)
+    moved = await connection.execute(update(kept).where(here & (kept.c.revision == expected)).values(revision=revision))
+    if moved.rowcount == 1:
+        return
+    stored = (await connection.execute(select(kept.c.revision).where(here))).scalar_one_or_none()
+    if stored is not None or expected != 0:
+        raise StaleRevisionError(stored or 0)
+    await connection.execute(insert(kept), {"scope": scope, "name": name, "revision": revision, "value": {}})
+
+
+_REPLACE = (
+    update(kept)
+    .where((kept.c.scope == bindparam("in_scope")) & (kept.c.name == bindparam("of_name")))
+    .values(revision=bindparam("at_revision"), value=bindparam("new_value"))
+)
+
+
+async def _put(connection: AsyncConnection, scope: str, name: str, revision: int, value: Any) -> None:
+    if value is None:
+        await connection.execute(delete(kept).where((kept.c.scope == scope) & (kept.c.name == name)))
+        return
+    replaced = await connection.execute(
+        _REPLACE, {"in_scope": scope, "of_name": name, "at_revision": revision, "new_value": value}
+    )
+    if replaced.rowcount == 0:
+        await connection.execute(insert(kept), {"scope": scope, "name": name, "revision": revision, "value": value})
+
+
+def _schema_of(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+
+
+async def _migrate(connection: AsyncConnection, schema: str | None) -> None:
+    from admin.state import migrate  # alembic: not on the ordinary start
+
+    if schema is not None and schema not in migrate.known_revisions():
+        raise StoreUnusableError(f"its schema {schema} was made by a newer Headgate")
+    await connection.run_sync(migrate.upgrade)
+
+
+def _audit_row(entry: AuditEntry) -> dict[str, Any]:
+    names = ("revision", "at", "who", "action", "route", "reason", "before", "after", "receipt", "node")
+    return {name: getattr(entry, name) for name in names}
+
+
+def _audit_entry(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(**row._mapping)
+
+
+def _one_line(error: Exception) -> str:
+    """What the driver said, without SQLAlchemy's statement and link."""
+    original = getattr(error, "orig", None) or error
+    return " ".join(str(original).split()) or type(original).__name__
