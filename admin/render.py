@@ -1,4 +1,4 @@
-"""Tables for people: drawn and coloured on a terminal, plain columns elsewhere. Only a terminal gets `rich` imported."""
+"""Tables for people: drawn and coloured on a terminal, plain columns elsewhere, where `rich` is not imported at all."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _rich_table(head: Sequence[str], rows: Sequence[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(*head, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for row in rows:
         cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
         table.add_row(*(Text(cell.text, style="bold red" if cell.alarm else "") for cell in cells))

@@ -1,4 +1,4 @@
-"""The demo's own traffic: a dozen clients who differ in what rules look at, about 20 requests a second in all."""
+"""The demo's own traffic: clients who differ in what rules look at, about 20 requests a second in all."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 import aiohttp
 from yarl import URL
 
-# Seconds between two requests of one client; with twelve clients, 20 requests a second.
-_PAUSE = 0.6
-_PATHS = ("/", "/", "/api/products", "/api/products?page=2", "/about", "/new/arrivals", "/?preview=green")
+_PATHS = ("/", "/about", "/terms", "/api/products", "/api/products?page=2")
+_RULED = ("/new/arrivals", "/?preview=green")
+_RULED_SHARE = 0.04
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One visitor. `address` is where it claims to come from; `returning` ones keep their cookies."""
+    """One visitor. `address` is where it claims to come from, `pause` the mean time between its requests in seconds;
+    `returning` ones keep their cookies, the others are new each time."""
 
     address: str
+    pause: float
     returning: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     cookies: dict[str, str] = field(default_factory=dict)
@@ -27,18 +29,16 @@ class Client:
 
 
 CLIENTS = (
-    Client("192.0.2.10", returning=True),  # Berlin
-    Client("198.51.100.20", returning=True),  # New York
-    Client("198.51.100.21", returning=True, orders=True),
-    Client("203.0.113.30", returning=True),  # Austria
-    Client("203.0.113.200"),  # the office that a rule names by its network
-    Client("192.0.2.11"),
-    Client("198.51.100.22"),
-    Client("198.51.100.23"),
-    Client("198.51.100.24", headers={"X-Canary": "true"}),
-    Client("198.51.100.25", cookies={"beta": "1"}),
-    Client("198.51.100.26", headers={"User-Agent": "examplebot/2.1"}),
-    Client("198.51.100.27", listens=True),
+    *(Client(f"198.51.100.{number}", 0.4) for number in range(10, 15)),  # new visitors from New York: 12.5 a second
+    *(Client(f"198.51.100.{number}", 2.0, returning=True) for number in range(20, 26)),
+    Client("198.51.100.30", 1.0, orders=True),
+    Client("192.0.2.10", 1.0),  # Berlin: a rule looks at the country
+    Client("203.0.113.40", 2.0),  # Austria
+    Client("203.0.113.200", 4.0),  # the office that a rule names by its network
+    Client("198.51.100.40", 4.0, headers={"X-Canary": "true"}),
+    Client("198.51.100.41", 4.0, cookies={"beta": "1"}),
+    Client("198.51.100.42", 2.0, headers={"User-Agent": "examplebot/2.1"}),
+    Client("198.51.100.43", 1.0, listens=True),
 )
 
 
@@ -62,11 +62,12 @@ class Trickle:
             URL(gateway), cookie_jar=jar, headers=headers, cookies=client.cookies, timeout=timeout
         ) as session:
             while True:
-                await asyncio.sleep(random.uniform(0.5, 1.5) * _PAUSE)  # noqa: S311 - when, not what
+                await asyncio.sleep(random.uniform(0.5, 1.5) * client.pause)  # noqa: S311 - when, not what
                 await self._send(client, session)
 
     async def _send(self, client: Client, session: aiohttp.ClientSession) -> None:
-        method, path = "GET", random.choice(_PATHS)  # noqa: S311
+        paths = _RULED if random.random() < _RULED_SHARE else _PATHS  # noqa: S311
+        method, path = "GET", random.choice(paths)  # noqa: S311
         if client.orders:
             method, path = "POST", "/api/orders"
         elif client.listens:

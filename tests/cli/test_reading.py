@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +76,32 @@ def test_status_with_json_is_what_the_api_answers(headgate: Headgate, admin: Fak
     answers(admin, STATUS, route())
     result = headgate("status", "--json", "--state", str(state))
     assert json.loads(result.out) == {"status": STATUS, "routes": [route()]}
+
+
+def test_status_on_a_terminal_is_drawn_in_colour(admin: FakeAdmin, state: Path) -> None:
+    answers(admin, STATUS, route(upstreams={"blue": seen() | {"healthy": False}}))
+    controlling, terminal = pty.openpty()
+    with open(controlling, "rb", buffering=0) as screen:
+        command = [sys.executable, "-m", "admin.cli", "status", "--state", str(state)]
+        environ = {**os.environ, "TERM": "xterm-256color"}
+        environ.pop("NO_COLOR", None)
+        process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[2], env=environ, stdout=terminal, stderr=terminal
+        )
+        os.close(terminal)
+        shown = b""
+        while chunk := _read(screen):
+            shown += chunk
+        assert process.wait() == 0
+    assert b"\x1b[1;31mNO" in shown
+    assert "───".encode() in shown
+
+
+def _read(screen: io.RawIOBase) -> bytes:
+    try:
+        return screen.read(4096) or b""
+    except OSError:  # EIO: the last program has closed the terminal
+        return b""
 
 
 EXPLAINED = {
