@@ -91,10 +91,9 @@ def _listeners(config: Config) -> Iterator[Finding]:
             yield ("listen", index, "address"), f"{listener.address} is listed twice"
         seen.add(str(listener.address))
     admin = config.admin
-    if not admin.address.loopback and not admin.insecure:
-        # While TLS there is only accepted, it must not make plain text on an open address look safe.
-        remedy = "tls, a loopback address," if admin.tls is None else "a loopback address (its tls has no effect yet)"
-        yield ("admin",), f"{admin.address} can be reached from other machines: give it {remedy} or insecure: true"
+    if not admin.address.loopback and admin.tls is None and not admin.insecure:
+        remedy = "give it tls, a loopback address, or insecure: true"
+        yield ("admin",), f"{admin.address} can be reached from other machines: {remedy}"
 
 
 def _upstream(loc: Loc, upstream: declared.Upstream) -> Iterator[Finding]:
@@ -258,8 +257,6 @@ def _expiry(days: int) -> str:
 
 def _without_effect(config: Config) -> Iterator[Loc]:
     """The sections that are checked and not acted on yet. A version that acts on one takes its line out."""
-    if config.admin.tls is not None:
-        yield "admin", "tls"
     if config.state.url is not None:
         yield "state", "url"
     for name, upstream in config.upstreams.items():

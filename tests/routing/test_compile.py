@@ -202,5 +202,4 @@ def test_warnings_of_a_plain_document_are_none() -> None:
     tree = document(shop={"stable": "blue", "shadow": {"upstream": "green", "percent": 0}})
     assert warnings(load_tree(tree), date(2027, 1, 10)) == []
     tree["state"] = {"dir": "x", "url": "postgresql://db/headgate"}
-    tree["admin"] = {"address": "127.0.0.1:1", "tls": {"certificate": "c", "key": "k"}}
-    assert [w.path for w in warnings(load_tree(tree), date(2027, 1, 10))] == ["admin.tls", "state.url"]
+    assert [w.path for w in warnings(load_tree(tree), date(2027, 1, 10))] == ["state.url"]

@@ -386,11 +386,10 @@ def test_variable_without_value_is_a_problem_beside_the_others() -> None:
         ({"address": "[::1]:9901"}, True),
         ({"address": "0.0.0.0:9901"}, False),
         ({"address": "0.0.0.0:9901", "insecure": True}, True),
-        # until TLS is acted on there, it must not make plain text on an open address look safe
-        ({"address": "0.0.0.0:9901", "tls": {"certificate": "c", "key": "k"}}, False),
+        ({"address": "0.0.0.0:9901", "tls": {"certificate": "c", "key": "k"}}, True),
     ],
 )
-def test_admin_address_that_others_reach_is_refused_unless_said_to_be_insecure(
+def test_admin_address_that_others_reach_is_refused_unless_encrypted_or_said_to_be_insecure(
     admin: dict[str, Any], accepted: bool
 ) -> None:
     tree = document(shop={"stable": "blue"}) | {"admin": admin}
