@@ -6,6 +6,7 @@ import fcntl
 import http.client
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -131,6 +132,59 @@ def test_demo_weights_and_cutback_take_effect_with_the_answer(demo: Demo) -> Non
     demo.change("DELETE", "/v1/routes/shop/cutback")
     assert demo.counted(40) == {"green": 40}
     assert demo.get("/", {"X-Canary": "true"})[1] == "canary"
+
+
+def headgate(demo: Demo, *arguments: str, code: int = 0) -> str:
+    """What the command prints when it is pointed at the demo."""
+    command = [sys.executable, "-m", "admin.cli", *arguments, "--state", demo.said["state"]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == code, done.stderr
+    return done.stdout or done.stderr
+
+
+def test_commands_that_move_traffic_do_so_on_the_real_gateway(demo: Demo) -> None:
+    line = headgate(demo, "weights", "shop", "blue=90", "canary=10")
+    assert re.fullmatch(r"shop: blue 90 %, canary 10 %: 2 of 2 workers in [\d.]+ ms\n", line)
+    assert headgate(demo, "weights", "shop", "canary=30").startswith("shop: blue 70 %, canary 30 %: 2 of 2 workers")
+    assert headgate(demo, "cutback", "shop", "--reason", "test").startswith("cut back shop to blue: 2 of 2 workers in ")
+    assert demo.counted(20) == {"blue": 20}
+    assert "it is cut back to blue" in headgate(demo, "weights", "shop", "canary=20")
+    assert headgate(demo, "restore", "shop").startswith("restored shop: 2 of 2 workers in ")
+    assert headgate(demo, "cutback", "--all").startswith("cut back shop, preview, each to its stable upstream: 2 of 2")
+    assert headgate(demo, "restore", "--all").startswith("restored shop, preview: 2 of 2 workers in ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("restore", "shop"), "refused (409): "),
+        (("weights", "shop", "canry=10"), "refused (422): weights.canry: "),
+        (("cutback", "shp"), "refused (404): "),
+        (("explain", "shop.example.com"), "refused (422): url"),
+    ],
+)
+def test_command_refused_by_the_real_gateway_says_why_in_one_line(
+    demo: Demo, arguments: tuple[str, ...], said: str
+) -> None:
+    line = headgate(demo, *arguments, code=1)
+    assert line.startswith(f"headgate: {said}")
+    assert line.count("\n") == 1
+
+
+def test_commands_that_read_understand_the_real_gateway(demo: Demo) -> None:
+    headgate(demo, "weights", "shop", "blue=70", "green=20", "canary=10", "--reason", "as declared")
+    table = headgate(demo, "status").splitlines()
+    assert "2 of 2 workers ready" in table[0]
+    assert table[3].split()[:7] == ["shop", "blue", "(stable)", "70", "%", "70", "%"]
+    assert any(line.startswith("shop: weights set by ") and line.endswith(": as declared") for line in table)
+    audit = headgate(demo, "audit", "--route", "shop", "--limit", "1").splitlines()
+    assert len(audit) == 2
+    assert "blue=70 green=20 canary=10  2/2      as declared" in audit[1]
+    lines = headgate(demo, "explain", "-H", "x-canary: true", f"{demo.said['gateway']}/").splitlines()
+    assert lines[0] == "shop: canary, by rule"
+    assert len(lines) > 1
+    assert "blue 70 %, green 20 %, canary 10 %" in headgate(demo, "explain", f"{demo.said['gateway']}/").splitlines()[0]
+    assert headgate(demo, "health") == "ready\n"
 
 
 def test_demo_keeps_what_it_wrote_in_a_state_folder_that_was_named(demo: Demo) -> None:
