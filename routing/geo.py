@@ -76,10 +76,13 @@ class Geo:
             return NOWHERE
 
     def refresh(self) -> str | None:
-        """Opens the database anew where the file was replaced. Answers `fault`."""
+        """Opens the database anew where the file was replaced. A plain sentence where it is found broken, once for each
+        change of the file, so that it can be logged as it comes; `fault` keeps it.
+        """
         path = self._source.database
-        if path is not None and _identity(path) != self._seen:
-            self._adopt(path)
+        if path is None or _identity(path) == self._seen:
+            return None
+        self._adopt(path)
         return self.fault
 
     def _adopt(self, path: str) -> None:
