@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from admin.auth import Tokens
 from admin.gateway import Gateway
@@ -11,6 +12,10 @@ from admin.logs import Logger
 from admin.rates import Rates
 from admin.startup import Settings
 from admin.state.store import Store
+from routing.geo import Geo, GeoSource
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 
 def gateway_version() -> str:
@@ -35,3 +40,23 @@ class Context:
     version: str = field(default_factory=gateway_version)
     reload_error: str | None = None
     needs_restart: list[str] = field(default_factory=list)
+    _geo: tuple[GeoSource, Geo] | None = None
+
+    _registry: CollectorRegistry | None = None
+
+    def registry(self) -> CollectorRegistry:
+        """prometheus_client is imported at the first scrape: a twentieth of a second that no start waits for."""
+        if self._registry is None:
+            from admin.metrics import registry_of
+
+            self._registry = registry_of(self)
+        return self._registry
+
+    def geo(self) -> Geo:
+        """Looks addresses up as the workers do; made when it is first needed, and anew for another source."""
+        source = self.gateway.snapshot.geo
+        if self._geo is None or self._geo[0] != source:
+            self._geo = source, Geo(source)
+        geo = self._geo[1]
+        geo.refresh()
+        return geo

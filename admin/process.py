@@ -101,7 +101,7 @@ class AdminProcess:
 
     async def _stop(self) -> None:
         if self._server is not None:
-            await self._server.stop(self._patience)
+            await self._server.stop()
         if self._started is not None:
             await self._started.gateway.journal.close(self._patience)
             await self._started.store.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from aiohttp import web
 
 from admin.api.app import make_app
+from admin.api.configuration import reload_file
 from admin.auth import bootstrap, write_private
 from admin.context import Context
 from admin.logs import Logger
@@ -51,12 +52,19 @@ class Server:
         log.info("the admin API serves", url=url)
         return cls(context, runner, tls)
 
-    async def stop(self, patience: float) -> None:
-        del patience
+    async def stop(self) -> None:
+        """Calls under way get a second; what they have changed is in the journal."""
         await self._runner.cleanup()
 
     async def reload(self) -> None:
-        raise NotImplementedError
+        """SIGHUP: the file again, and the API's own certificate. A bad file changes nothing."""
+        context = self.context
+        await reload_file(context)
+        if self._tls is not None:
+            try:
+                load_certificate(self._tls, context.gateway.running.admin)
+            except ServeError as error:
+                context.log.error("the admin certificate was not reloaded", error=str(error))
 
 
 def _gateway_started() -> float:

@@ -44,12 +44,25 @@ class Reply:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An answer that is no JSON made of a model."""
+
+    body: bytes
+    content_type: str
+    revision: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def response(self) -> web.Response:
+        tag = {} if self.revision is None else {"ETag": f'"{self.revision}"'}
+        return web.Response(body=self.body, headers={"Content-Type": self.content_type, **tag, **self.headers})
+
+
 @dataclass(slots=True)
 class Call:
     request: web.Request
     context: Context
     principal: Principal
-    query: dict[str, str] = field(default_factory=dict)
 
     @property
     def route(self) -> str:

@@ -68,8 +68,14 @@ class RestoreBody(Body):
     reason: str = REASON
 
 
+class ConfigQuery(ChangeQuery):
+    reason: str = Field("", max_length=1000, description="for the audit log")
+
+
 class ExplainBody(Body):
-    url: str = Field(min_length=1, max_length=8192, description="absolute, or a path with `headers.Host`")
+    url: str = Field(
+        min_length=1, max_length=8192, description="begins with http://, https:// or, with a Host header, /"
+    )
     method: str = Field("GET", pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=64)
     headers: dict[str, str | list[str]] = {}
     client_ip: str = Field("", max_length=64)
@@ -182,6 +188,17 @@ class ConfigAnswer(Answer):
     dry_run: bool = False
     persisted: bool = True
     warnings: list[str] = []
+
+
+class ExplainAnswer(BaseModel):
+    """Where the request would go. Without a route for it, `route`, `upstream` and `reason` are null."""
+
+    model_config = ConfigDict(extra="allow")
+
+    route: str | None
+    upstream: str | None
+    reason: Literal["cutback", "rule", "sticky", "weight"] | None
+    reasons: list[str] = Field(description="sentences, in the order in which it was decided")
 
 
 # Answers that only tell

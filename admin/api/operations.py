@@ -7,28 +7,31 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from admin.api import changes, models, reading
-from admin.api.call import Call, Reply
+from admin.api import changes, configuration, explaining, models, pages, reading
+from admin.api.call import Call, Raw, Reply
 from admin.auth import Role
 
-Handler = Callable[[Call], Awaitable[Reply]]
+Handler = Callable[[Call], Awaitable[Reply | Raw]]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`role` None needs no token. `refusals` are the statuses beyond those that every call can have."""
+    """`role` None needs no token; `answer` None is no JSON of a model; `takes` are the media types of a body that is none.
+    `refusals` are the statuses beyond those that every call can have."""
 
     method: str
     path: str
     handler: Handler
     summary: str
-    answer: type[BaseModel]
+    answer: type[BaseModel] | None
     role: Role | None = Role.VIEWER
     query: type[models.Query] = models.NoQuery
     body: type[models.Body] | None = None
     statuses: tuple[int, ...] = (200,)
     refusals: tuple[int, ...] = ()
     conditional: bool = False
+    takes: frozenset[str] = frozenset()
+    content: str = "application/json"
 
 
 def _change(
@@ -138,4 +141,30 @@ OPERATIONS: tuple[Operation, ...] = (
         query=models.AuditQuery,
         refusals=(503,),
     ),
+    Operation("GET", "/v1/config", configuration.get_config, "the declared document, as JSON or YAML", None),
+    Operation(
+        "PUT",
+        "/v1/config",
+        configuration.put_config,
+        "replace the declared document",
+        models.ConfigAnswer,
+        Role.ADMIN,
+        models.ConfigQuery,
+        refusals=(412, 503),
+        conditional=True,
+        takes=configuration.TYPES,
+    ),
+    Operation(
+        "POST",
+        "/v1/explain",
+        explaining.post_explain,
+        "where a request would go, and why",
+        models.ExplainAnswer,
+        body=models.ExplainBody,
+    ),
+    Operation("GET", "/metrics", pages.get_metrics, "for Prometheus", None, content="text/plain"),
+    Operation("GET", "/openapi.json", pages.get_openapi, "this description", None),
+    Operation("GET", "/docs", pages.get_docs, "this description, for people", None, content="text/html"),
+    Operation("GET", "/docs/docs.js", pages.get_docs_script, "the page's script", None, content="text/javascript"),
+    Operation("GET", "/docs/docs.css", pages.get_docs_style, "the page's style", None, content="text/css"),
 )

@@ -1,0 +1,159 @@
+"""What Prometheus reads: the workers' counts and the gateway's state, made when it is asked for.
+
+A collector of our own rather than the library's counters: the workers count in plain integers, and nothing is to be paid for
+between two scrapes. Label values are names from the configuration, statuses, and closed sets.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from admin.context import Context
+from admin.live import effective
+from proxy.stats import EDGES
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# The client libraries' usual edges, and some for the slow. Each is read at the nearest edge of the fine buckets, 4.5 % off
+# at most: they are 9 % apart.
+LE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
+_NEAREST = tuple(
+    min((i for i in (bisect_left(EDGES, le) - 1, bisect_left(EDGES, le))), key=lambda i: abs(EDGES[i] - le))
+    for le in LE
+)
+
+
+def cumulative(buckets: list[int]) -> list[tuple[str, float]]:
+    """The fine buckets as (le, count of what is not slower)."""
+    found: list[tuple[str, float]] = []
+    seen, start = 0, 0
+    for le, index in zip(LE, _NEAREST, strict=True):
+        seen += sum(buckets[start : index + 1])
+        start = index + 1
+        found.append((str(le), seen))
+    return [*found, ("+Inf", sum(buckets))]
+
+
+class GatewayCollector(Collector):
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._traffic()
+        yield from self._state()
+        yield from self._workers()
+        yield from self._control_plane()
+
+    def _traffic(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "headgate_requests",
+            "Responses by status; upstream is empty where none was involved.",
+            labels=["route", "upstream", "code"],
+        )
+        durations = HistogramMetricFamily(
+            "headgate_request_duration_seconds",
+            "From the request's head to the response's end.",
+            labels=["route", "upstream"],
+        )
+        for (route, upstream), total in self._context.rates.totals.items():
+            for code, count in total.codes.items():
+                requests.add_metric([route, upstream, str(code)], count)
+            durations.add_metric([route, upstream], cumulative(total.buckets), total.seconds)
+        yield requests
+        yield durations
+
+    def _state(self) -> Iterator[Metric]:
+        gateway = self._context.gateway
+        weight = GaugeMetricFamily(
+            "headgate_weight", "Per cent in force for traffic that no rule takes.", labels=["route", "upstream"]
+        )
+        cut_back = GaugeMetricFamily("headgate_cut_back", "1 while the route is cut back.", labels=["route"])
+        cutbacks = CounterMetricFamily(
+            "headgate_cutbacks", "Cutbacks since the control plane started.", labels=["route"]
+        )
+        for route in gateway.snapshot.routes:
+            shares = effective(gateway.snapshot, route)
+            names = (
+                gateway.snapshot.upstreams[i].name for i in (*route.declared_split.upstreams, *route.split.upstreams)
+            )
+            for name in dict.fromkeys((*names, *shares)):
+                weight.add_metric([route.name, name], shares.get(name, 0.0))
+            cut_back.add_metric([route.name], float(route.cutback is not None))
+            cutbacks.add_metric([route.name], gateway.cutbacks.get(route.name, 0))
+        healthy = GaugeMetricFamily(
+            "headgate_upstream_healthy", "1 unless known otherwise.", labels=["upstream", "endpoint"]
+        )
+        for upstream in gateway.snapshot.upstreams:
+            for endpoint in upstream.endpoints:
+                healthy.add_metric([upstream.name, endpoint.url], 1.0)
+        yield from (weight, cut_back, cutbacks, healthy)
+
+    def _workers(self) -> Iterator[Metric]:
+        rates = self._context.rates
+        counted: dict[str, dict[str, float]] = {}
+        for (metric, label), count in rates.counters.items():
+            counted.setdefault(metric, {})[label] = count
+        for metric, values in sorted(counted.items()):
+            yield _counter(f"headgate_{metric}", values)
+        gauges = {"connections": 0.0, "in_flight": 0.0}
+        endpoints = GaugeMetricFamily(
+            "headgate_endpoint_in_flight", "Requests under way.", labels=["upstream", "endpoint"]
+        )
+        for name, value in rates.gauges().items():
+            metric, _, labels = name.partition(" ")
+            if metric == "endpoint_in_flight":
+                upstream, _, endpoint = labels.partition(" ")
+                endpoints.add_metric([upstream, endpoint], value)
+            else:
+                gauges[metric] = value
+        for metric, value in sorted(gauges.items()):
+            yield GaugeMetricFamily(f"headgate_{metric}", "Now, over all workers.", value=value)
+        yield endpoints
+        ready = sum(worker.ready for worker in rates.workers.workers)
+        yield GaugeMetricFamily("headgate_workers_ready", "Workers that serve.", value=ready)
+        yield CounterMetricFamily(
+            "headgate_worker_restarts", "Workers that were replaced.", value=rates.workers.restarts
+        )
+
+    def _control_plane(self) -> Iterator[Metric]:
+        context, journal = self._context, self._context.gateway.journal
+        yield GaugeMetricFamily("headgate_revision", "The revision in force.", value=context.gateway.revision)
+        yield GaugeMetricFamily(
+            "headgate_start_time_seconds", "When the gateway started, in Unix time.", value=context.started_at
+        )
+        bad = float(context.reload_error is not None)
+        yield GaugeMetricFamily("headgate_config_reload_failed", "1 while the last reload was refused.", value=bad)
+        yield GaugeMetricFamily("headgate_store_pending", "Changes in force and not yet stored.", value=journal.pending)
+        yield CounterMetricFamily("headgate_store_failures", "Attempts to store that failed.", value=journal.failures)
+        yield CounterMetricFamily(
+            "headgate_audit_dropped", "Audit entries lost for want of room.", value=journal.dropped
+        )
+        build = GaugeMetricFamily("headgate_build_info", "Always 1.", labels=["version", "node"])
+        build.add_metric([context.version, context.gateway.node], 1.0)
+        yield build
+
+
+def _counter(name: str, values: Mapping[str, float]) -> Metric:
+    """Labelled `kind` unless there is but one count, without a label."""
+    text = "Counted by the workers."
+    if values.keys() == {""}:
+        return CounterMetricFamily(name, text, value=values[""])
+    family = CounterMetricFamily(name, text, labels=["kind"])
+    for label, value in sorted(values.items()):
+        family.add_metric([label], value)
+    return family
+
+
+def registry_of(context: Context) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(GatewayCollector(context))
+    return registry
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    return generate_latest(registry)
