@@ -13,7 +13,7 @@ PIP := $(PYTHON_VENV) -m pip --disable-pip-version-check --quiet
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup demo test lint bench loadtest lock clean
+.PHONY: help setup compile demo test lint bench loadtest lock clean
 
 help:
 	@echo 'make setup      .venv with every pinned dependency and the headgate command'
@@ -25,7 +25,11 @@ help:
 	@echo 'make lock       the lock files after a change of dependencies (UPGRADE=1 takes newer versions)'
 	@echo 'make clean      removes .venv, caches and builds; never a state folder'
 
-setup: $(STAMP)
+setup: $(STAMP) compile
+
+# The workers' code compiled, where a C compiler is at hand: once for each state of the sources.
+compile: $(STAMP)
+	@$(PYTHON_VENV) -m admin.compiled
 
 # --no-deps: the lock is complete, and pyproject.toml overrides one bound that pip alone could not.
 $(STAMP): requirements.lock pyproject.toml

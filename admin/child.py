@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from admin.compiled import compiled_path
 from proxy.control import Channel, Heartbeat, Message
 
 SILENCE_SECONDS = 2.0
@@ -47,8 +48,13 @@ class Child:
         with theirs:
             ours.setblocking(False)
             # -P: a folder called `proxy` where the gateway is started must not be taken for ours.
+            environment = dict(os.environ)
+            if module == "proxy.worker" and (compiled := compiled_path()) is not None:
+                environment["PYTHONPATH"] = str(compiled)
             command = [sys.executable, "-P", "-m", module, "--control-fd", str(theirs.fileno()), *arguments]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno(), *fds], stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno(), *fds], stdin=subprocess.DEVNULL, env=environment
+            )
         await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=ours)
 
     @property

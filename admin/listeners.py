@@ -54,7 +54,9 @@ def open_sockets(config: Config, workers: int) -> list[WorkerSockets]:
                         _refuse_if_taken(listen.address.host, port)
                     sock = _open(listen.address.host, port)
                 except OSError as error:
-                    raise ListenError(f"listen[{number}]: cannot listen on {listen.address}: {error.strerror}") from error
+                    raise ListenError(
+                        f"listen[{number}]: cannot listen on {listen.address}: {error.strerror}"
+                    ) from error
                 slot.sockets.append(sock)
                 port = sock.getsockname()[1]
                 slot.listeners.append(_settings(listen, sock))

@@ -42,7 +42,6 @@ from proxy.control import (
     WorkerSettings,
     WorkerState,
 )
-from proxy.dial import client_context
 from proxy.tasks import spawn
 from proxy.worker import server_context
 from routing.config import Config
@@ -380,7 +379,9 @@ def _check_tls(config: Config) -> str | None:
 
     for number, listen in enumerate(config.listen):
         if listen.tls is not None:
-            settings = ListenerSettings(-1, "", str(listen.tls.certificate), str(listen.tls.key), listen.tls.min_version)
+            settings = ListenerSettings(
+                -1, "", str(listen.tls.certificate), str(listen.tls.key), listen.tls.min_version
+            )
             try:
                 server_context(settings)
             except (OSError, ssl.SSLError) as error:

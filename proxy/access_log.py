@@ -29,7 +29,9 @@ class AccessLog:
         self._sample = sample
         self._stats = stats
         self._pending = bytearray()
-        self._fd = os.dup(sys.stdout.fileno()) if path == "-" else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        self._fd = (
+            os.dup(sys.stdout.fileno()) if path == "-" else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        )
         self._is_file = path != "-"
         # Wall-clock time of the monotonic clock's zero, so that a line needs no second look at a clock.
         self._epoch = time.time() - time.monotonic()

@@ -26,7 +26,7 @@ HIGH_WATER = 64 * 1024
 LOW_WATER = 16 * 1024
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection:
     __slots__ = (
         "_advancing",
         "_closing",
@@ -148,8 +148,11 @@ class ClientConnection(asyncio.Protocol):
         parser = self._parser
         while self.exchange is None and not self._closing and self._writable:
             if parser.requests:
-                self._message = parser.requests.popleft()
-                self.exchange = exchange = Exchange(self._plane, self, self._message, monotonic())
+                self._message = message = parser.requests.popleft()
+                if parser.error is not None and not message.complete:
+                    self._refuse(parser.error)  # its body is broken, and nothing of it has been forwarded yet
+                    break
+                self.exchange = exchange = Exchange(self._plane, self, message, monotonic())
                 exchange.begin()
             elif parser.upgraded is not None:
                 parser.resume()
@@ -170,7 +173,7 @@ class ClientConnection(asyncio.Protocol):
     # For the exchange
 
     def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
+        if not self._closing:
             self._transport.write(data)
 
     def pause(self) -> None:
@@ -243,9 +246,7 @@ class ClientConnection(asyncio.Protocol):
             self._unsent = unsent  # a slow reader, but one that reads: once more
             self.deadline = now + self._plane.timeouts.idle
             return
-        if self._closing or unsent:
-            self.abort()
-        elif self._tunnel is not None:
+        if self._closing or unsent or self._tunnel is not None:
             self.abort()
         elif self.exchange is not None:
             self.exchange.timed_out()

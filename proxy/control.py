@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from routing.pickling import dumps
 from routing.snapshot import Live
 
 _LENGTH = 4
@@ -196,7 +197,7 @@ Message = (
 
 
 def encode(message: Message) -> bytes:
-    payload = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    payload = dumps(message)
     return len(payload).to_bytes(_LENGTH, "big") + payload
 
 
@@ -236,7 +237,7 @@ class Channel(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment] - uvloop's transports are no subclasses
+        self._transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         for message in self._decoder.feed(data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import cast
 
 from proxy.errors import ErrorKind
 from proxy.pool import Pool
@@ -34,17 +35,20 @@ async def dial(pool: Pool, upstream: Upstream, timeout: float) -> None:
     endpoint = pool.endpoint
     loop = asyncio.get_running_loop()
     connection = UpstreamConnection(pool)
+    protocol = cast(asyncio.Protocol, connection)
     try:
         async with asyncio.timeout(timeout):
             context = client_context(upstream.tls) if endpoint.tls else None
-            name = ((upstream.tls.server_name if upstream.tls is not None else None) or endpoint.host) if context else None
+            name = (
+                ((upstream.tls.server_name if upstream.tls is not None else None) or endpoint.host) if context else None
+            )
             if endpoint.unix_path:
                 await loop.create_unix_connection(
-                    lambda: connection, endpoint.unix_path, ssl=context, server_hostname=name
+                    lambda: protocol, endpoint.unix_path, ssl=context, server_hostname=name
                 )
             else:
                 await loop.create_connection(
-                    lambda: connection, endpoint.host, endpoint.port, ssl=context, server_hostname=name
+                    lambda: protocol, endpoint.host, endpoint.port, ssl=context, server_hostname=name
                 )
     except TimeoutError:
         pool.failed(ErrorKind.CONNECT_TIMEOUT)

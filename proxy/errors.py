@@ -65,7 +65,13 @@ def response(kind: ErrorKind, *, close: bool, head_only: bool, request_id: bytes
     """The whole response to a client for an error of the gateway's own: problem+json (RFC 9457)."""
     reason = REASONS[kind.status]
     body = orjson.dumps(
-        {"type": "about:blank", "title": reason.decode(), "status": kind.status, "kind": kind.label, "detail": kind.detail}
+        {
+            "type": "about:blank",
+            "title": reason.decode(),
+            "status": kind.status,
+            "kind": kind.label,
+            "detail": kind.detail,
+        }
     )
     lines = [
         b"HTTP/1.1 %d %b" % (kind.status, reason),

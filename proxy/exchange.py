@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from proxy import errors
 from proxy.errors import ErrorKind
-from proxy.http1 import NO_LENGTH, RequestMessage, ResponseParser
 from proxy.fields import trailer_lines
+from proxy.http1 import RequestMessage, ResponseParser
 from proxy.request_head import IDEMPOTENT, examine, upstream_head
 from proxy.response_head import client_head, interim_head
 from proxy.tunnel import Tunnel
@@ -89,7 +89,9 @@ class Exchange:
         self.ended = False
 
     def __repr__(self) -> str:
-        stage = "ended" if self.ended else "waiting" if self.waiting else "answering" if self.response_started else "sent"
+        stage = (
+            "ended" if self.ended else "waiting" if self.waiting else "answering" if self.response_started else "sent"
+        )
         return f"<Exchange {self.message.method!r} {self.message.target!r} {stage} upstream={self.upstream}>"
 
     # Stage: begin
@@ -135,7 +137,9 @@ class Exchange:
             self._send(connection)
             return
         self.waiting = True
-        self.client.deadline = self.plane.now + self.plane.timeouts.connect + 1.0  # a dial has its own, this is for the line
+        self.client.deadline = (
+            self.plane.now + self.plane.timeouts.connect + 1.0
+        )  # a dial has its own, this is for the line
         if not pool.wait(self):
             self.waiting = False
             self._answer(ErrorKind.OVERLOADED)

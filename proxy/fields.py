@@ -21,9 +21,24 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+FRAMING = frozenset({b"content-length", b"host", b"transfer-encoding"})
 # Not to be removed because a Connection field lists them (RFC 9110 section 7.6.1: removal must not break the message
 # or hide what this hop adds).
-NEVER_LISTED = frozenset({b"host", b"content-length", b"transfer-encoding", b"cookie", b"connection"})
+NEVER_LISTED = frozenset(
+    {
+        b"close",
+        b"connection",
+        b"cookie",
+        b"keep-alive",
+        b"traceparent",
+        b"upgrade",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-request-id",
+    }
+)
 
 REQUEST_SPECIALS = HOP_BY_HOP | {b"host", b"content-length", b"forwarded", b"via"}
 # Forwarded as they came, but looked at on the way.
@@ -97,18 +112,28 @@ class FieldTable:
                 self._watched[name] = lower
 
 
+# What nearly every Connection field says; it lists no field to be removed.
+_LISTS_NOTHING = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+_NONE: frozenset[bytes] = frozenset()
+
+
 def listed(connection: bytes) -> list[bytes]:
     """The members of a Connection field, lower case, empty ones left out."""
     return [member for part in connection.lower().split(b",") if (member := part.strip())]
 
 
-def without(lines: list[bytes], names: set[bytes]) -> list[bytes]:
+def listed_fields(connection: bytes) -> frozenset[bytes]:
+    """The fields that a Connection field asks to have removed, lower case, less those that must not be."""
+    if connection in _LISTS_NOTHING:
+        return _NONE
+    return frozenset(listed(connection)) - NEVER_LISTED
+
+
+def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     """The lines whose field name is not among the lower-case `names`."""
     return [line for line in lines if line.partition(b":")[0].lower() not in names]
 
 
 def trailer_lines(trailers: list[Field]) -> bytes:
     """Trailers fit to be forwarded, one CRLF-ended line each."""
-    return b"".join(
-        b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower() not in FORBIDDEN_TRAILERS
-    )
+    return b"".join(b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower() not in FORBIDDEN_TRAILERS)

@@ -119,8 +119,20 @@ class RequestParser:
             self._head_bytes = self._head_bytes + len(data) if continued else len(data)
             if self._head_bytes > self._limit_head:
                 self.error = ErrorKind.HEAD_TOO_LARGE if self._current.head_fields else ErrorKind.TARGET_TOO_LONG
-        elif not (self._current.complete or self._current.chunked) and self._current.left == NO_LENGTH:
+        elif len(data) > self._limit_head:
+            self._check_heads()
+        if not (self._in_head or self._current.complete or self._current.chunked) and self._current.left == NO_LENGTH:
             self._measure(self._current)
+
+    def _check_heads(self) -> None:
+        """Of a read larger than a head may be: whether a head in it is larger than a head may be."""
+        for number, message in enumerate(self.requests):
+            size = len(message.target) + sum(len(name) + len(value) + 4 for name, value in message.head_fields)
+            if size > self._limit_head:
+                self.error = ErrorKind.HEAD_TOO_LARGE
+                while len(self.requests) > number:
+                    self.requests.pop()
+                break
 
     def resume(self) -> None:
         """Go on behind a request whose upgrade did not come about."""
@@ -131,7 +143,7 @@ class RequestParser:
 
     def release(self) -> None:
         """The connection has ended: no cycle is left to collect."""
-        self._parser = None
+        self._parser = None  # type: ignore[assignment]
 
     def _stop_at_upgrade(self, behind: bytes) -> None:
         """llhttp stops behind any head that asks for an upgrade, even one with a body: then the body is what counts."""
@@ -313,7 +325,7 @@ class ResponseParser:
 
     def release(self) -> None:
         """Done with it: parts from llhttp's object, whose callbacks lead back here, so that no cycle is left to collect."""
-        self._parser = None
+        self._parser = None  # type: ignore[assignment]
 
     def end(self) -> None:
         """The connection ended. Completes a body that only this ends; anything else unfinished is an error."""
@@ -333,6 +345,8 @@ class ResponseParser:
             self.reason += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.complete:
+            return  # of a second response that nobody asked for
         if self.head_complete:
             self.trailers.append((name, value))
         else:
@@ -367,7 +381,7 @@ class ResponseParser:
                 self.left = int(value)
             elif name == b"transfer-encoding":
                 self.chunked = True
-                if value.lower() != b"chunked":
+                if value.strip().lower() != b"chunked":
                     self.error = True
         if self._without_body or self.status in _WITHOUT_BODY or self.status == 101:
             self.complete = True

@@ -9,7 +9,7 @@ import random
 import re
 
 from proxy.errors import ErrorKind
-from proxy.fields import NEVER_LISTED, FieldTable, listed, without
+from proxy.fields import FRAMING, FieldTable, listed, listed_fields, without
 from proxy.http1 import NO_LENGTH, RequestMessage
 
 # RFC 9112 section 3.2.1, without the characters RFC 3986 leaves out of a path or query except those that browsers send raw.
@@ -50,25 +50,24 @@ def examine(message: RequestMessage, table: FieldTable) -> ErrorKind | None:
     if b"transfer-encoding" in fields:
         if message.version == "1.0":
             return ErrorKind.BAD_REQUEST  # RFC 9112 section 6.1: faulty framing
-        if fields[b"transfer-encoding"].lower() != b"chunked":
+        if fields[b"transfer-encoding"].strip().lower() != b"chunked":
             return ErrorKind.NOT_IMPLEMENTED
         message.chunked = True
     if message.upgrade:
         message.upgrade = _is_websocket(message, fields)
     connection = fields.get(b"connection")
     if connection is not None:
-        names = {name for name in listed(connection) if name not in NEVER_LISTED and name not in _ADDED}
-        names -= {b"close", b"keep-alive", b"upgrade"}
+        names = listed_fields(connection)
+        if not names.isdisjoint(FRAMING):
+            return (
+                ErrorKind.BAD_REQUEST
+            )  # RFC 9110 section 7.6.1: MUST NOT be listed; without it the message has no end
         if names:
             message.forward = without(message.forward, names)
             for name in names:
                 fields.pop(name, None)
     message.request_id = fields.get(b"x-request-id", b"")
     return None
-
-
-# Fields this hop adds; a client must not be able to have them taken away again.
-_ADDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"via", b"x-request-id", b"traceparent"})
 
 
 def _examine_target(message: RequestMessage, fields: dict[bytes, bytes]) -> ErrorKind | None:
@@ -168,6 +167,7 @@ def _forwarded(fields: dict[bytes, bytes], forwarding: bytes, trusted_peer: str)
     lines += [
         b"%b: %b" % (name.title(), value)
         for name, value in fields.items()
-        if name == b"forwarded" or (name.startswith(b"x-forwarded-") and name not in (b"x-forwarded-for", b"x-forwarded-proto"))
+        if name == b"forwarded"
+        or (name.startswith(b"x-forwarded-") and name not in (b"x-forwarded-for", b"x-forwarded-proto"))
     ]
     return lines

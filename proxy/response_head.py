@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.fields import HOP_BY_HOP, NEVER_LISTED, RESPONSE_SPECIALS, FieldTable, listed, without
+from proxy.fields import HOP_BY_HOP, RESPONSE_SPECIALS, FieldTable, listed_fields, without
 from proxy.http1 import NO_LENGTH, Interim, ResponseParser
 
 _INTERIM_TABLE = FieldTable(HOP_BY_HOP | {b"content-length"})
@@ -21,7 +21,7 @@ def client_head(response: ResponseParser, *, to_http10: bool, close: bool, keep_
     length = response.left
     for name, value in response.special:
         if name == b"connection":
-            names = {n for n in listed(value) if n not in NEVER_LISTED} - {b"close", b"keep-alive", b"upgrade"}
+            names = listed_fields(value)  # those that frame the message are not among `lines`
             if names:
                 lines = without(lines, names)
         elif name == b"trailer" and not to_http10:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from proxy.tunnel import Tunnel
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     __slots__ = ("closed", "exchange", "idle_since", "pool", "reading", "response", "transport", "tunnel", "used")
 
     def __init__(self, pool: Pool) -> None:

@@ -16,6 +16,7 @@ import ssl
 import sys
 from enum import Enum
 from time import monotonic
+from typing import cast
 
 import uvloop
 from setproctitle import setproctitle
@@ -122,13 +123,11 @@ class Worker:
             extra = b"Strict-Transport-Security: max-age=%d\r\n" % listener.hsts if listener.hsts else b""
             tls = server_context(listener)
 
-            def accept(tls: bool = tls is not None, extra: bytes = extra) -> ClientConnection:
-                return ClientConnection(plane, tls, extra)
+            def accept(tls: bool = tls is not None, extra: bytes = extra) -> asyncio.Protocol:
+                return cast(asyncio.Protocol, ClientConnection(plane, tls, extra))
 
             sock = socket.socket(fileno=listener.fd)
-            self._servers.append(
-                await self._loop.create_server(accept, sock=sock, ssl=tls, backlog=BACKLOG)
-            )
+            self._servers.append(await self._loop.create_server(accept, sock=sock, ssl=tls, backlog=BACKLOG))
         self._phase = Phase.READY
         self._channel.send(Ready())
 
@@ -178,7 +177,9 @@ class Worker:
                 plane.access_log.flush()
             problem = plane.geo.refresh() if int(monotonic() * 10) % 10 == 0 else None
             if problem is not None:
-                self._channel.send(Notice(f"worker {self._settings.number}", "error", "geo database not reloaded", problem))
+                self._channel.send(
+                    Notice(f"worker {self._settings.number}", "error", "geo database not reloaded", problem)
+                )
         self._loop.call_later(FLUSH_SECONDS, self._flush)
 
     # Failure

@@ -28,11 +28,8 @@ class Networks:
         self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(ip_network(c, strict=False) for c in cidrs)
         self._known: dict[str, bool] = {}
 
-    def __getstate__(self) -> tuple[str, ...]:
-        return tuple(map(str, self._networks))
-
-    def __setstate__(self, cidrs: tuple[str, ...]) -> None:
-        self.__init__(cidrs)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[Networks], tuple[tuple[str, ...]]]:
+        return Networks, (tuple(map(str, self._networks)),)
 
     def __bool__(self) -> bool:
         return bool(self._networks)

@@ -97,9 +97,10 @@ class PathTable:
 class MatchTable:
     """All routes' matches, by host."""
 
-    __slots__ = ("_any", "_exact", "_wildcards")
+    __slots__ = ("_any", "_exact", "_matches", "_wildcards")
 
     def __init__(self, matches: tuple[Match, ...]) -> None:
+        self._matches = matches
         by_host: dict[bytes, list[tuple[int, Match]]] = {}
         for index, match in enumerate(matches):
             for host in match.hosts or (b"",):
@@ -107,6 +108,9 @@ class MatchTable:
         self._any = PathTable(by_host.pop(b"", ()))
         self._wildcards = {host[1:]: PathTable(m) for host, m in by_host.items() if host.startswith(b"*.")}
         self._exact = {host: PathTable(m) for host, m in by_host.items() if not host.startswith(b"*.")}
+
+    def __reduce__(self) -> tuple[type[MatchTable], tuple[tuple[Match, ...]]]:
+        return MatchTable, (self._matches,)  # made anew from the matches, in half the bytes
 
     def find(self, method: bytes, host: bytes, path: bytes) -> int:
         """The index of the route, or NO_ROUTE. `host` is lower case without port, `path` without query."""
