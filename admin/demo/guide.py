@@ -21,7 +21,7 @@ def guide(running: Running) -> str:
 Headgate is running, in front of four versions of a sample shop: blue, green, canary and next.
 
   gateway   {gateway}   a browser shows who answers; {preview} is the next version
-  admin     {admin}   the API; its calls are listed at {admin}/docs
+  admin     {admin}   the API; {admin}/docs lists its calls (any user, the token as password)
   token     {state}/admin.token
   config    {shlex.quote(str(running.config))}   all that this demo shows
 
