@@ -81,7 +81,7 @@ class ClientConnection:
             self.peer = self.peer[7:]
         self.forwarding = forwarding_lines(self.peer, b"https" if self._tls else b"http")
         limits = plane.snapshot.limits
-        self._parser = RequestParser(limits.request_line, limits.request_head, limits.headers)
+        self._parser = RequestParser(plane.request_table, limits.request_line, limits.request_head, limits.headers)
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         if not plane.admit(self):
             self.write(errors.response(ErrorKind.CONNECTIONS, close=True, head_only=False))

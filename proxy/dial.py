@@ -7,6 +7,7 @@ import ssl
 from typing import cast
 
 from proxy.errors import ErrorKind
+from proxy.http1 import ResponseParser
 from proxy.pool import Pool
 from proxy.upstream import UpstreamConnection
 from routing.snapshot import Upstream, UpstreamTls
@@ -30,11 +31,11 @@ def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
     return context
 
 
-async def dial(pool: Pool, upstream: Upstream, timeout: float) -> None:
-    """Connect and report to the pool, exactly once."""
+async def dial(pool: Pool, upstream: Upstream, response: ResponseParser, timeout: float) -> None:
+    """Connect and report to the pool, exactly once. `response` will read the connection's responses."""
     endpoint = pool.endpoint
     loop = asyncio.get_running_loop()
-    connection = UpstreamConnection(pool)
+    connection = UpstreamConnection(pool, response)
     protocol = cast(asyncio.Protocol, connection)
     try:
         async with asyncio.timeout(timeout):

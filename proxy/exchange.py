@@ -187,10 +187,6 @@ class Exchange:
         trusted_peer = client.peer if snapshot.trusted and snapshot.trusted.contain(client.peer) else ""
         data = upstream_head(message, host, client.forwarding, trusted_peer, decision.flags)
         self.request_done = self.replayable = False
-        limits = snapshot.limits
-        response = ResponseParser(
-            plane.response_table, message.method == b"HEAD", limits.response_head, limits.response_headers
-        )
         if message.complete:
             body = message.body
             if body or message.chunked:
@@ -200,10 +196,10 @@ class Exchange:
                     message.body = []
             self.request_done = True
             self.replayable = self.body_sent <= REPLAYED_BODY
-            connection.begin(self, response, data)
+            connection.begin(self, data)
             client.deadline = plane.now + plane.timeouts.response
         else:
-            connection.begin(self, response, data)
+            connection.begin(self, data)
             self.body_arrived()
             client.resume()
 
@@ -339,7 +335,6 @@ class Exchange:
         if connection is None or self.ended:
             return
         response = connection.response
-        assert response is not None
         response.end()
         if response.complete and response.head_complete:
             self.response_arrived(response)

@@ -1,7 +1,7 @@
 """Header fields: which go on untouched and which need a look, sorted at the speed of a set lookup.
 
 Most fields of a request are forwarded as they came. `FieldTable` remembers the spellings of names met before (bounded), so
-that a head of 15 fields costs one list comprehension and a look at the few special ones.
+that most fields of a head cost one look into a set.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ _REMEMBERED = 1024
 
 
 class FieldTable:
-    """Sorts the fields of heads. `specials` (lower-case names, and names with one of `prefixes`) are taken out; `watched`
-    ones are looked at and go on as they came, in the spelling of their sender."""
+    """Sorts the fields of heads as they are parsed. `specials` (lower-case names, and names with one of `prefixes`) are taken
+    out; `watched` ones are looked at and go on as they came, in the spelling of their sender; the rest is plain."""
 
-    __slots__ = ("_plain", "_prefixes", "_special", "_specials", "_watched", "_watching")
+    __slots__ = ("_prefixes", "_special", "_specials", "_watched", "_watching", "generation", "plain")
 
     def __init__(
         self, specials: frozenset[bytes], prefixes: tuple[bytes, ...] = (), watched: frozenset[bytes] = frozenset()
@@ -77,39 +77,61 @@ class FieldTable:
         self._specials = specials
         self._prefixes = prefixes
         self._watching = watched - specials
-        # Spelled names met before. A watched one is plain too.
-        self._plain: set[bytes] = set()
+        # Spelled names met before, by what they are.
+        self.plain: set[bytes] = set()
+        """A parser looks here first, and calls `note` for what is not in it."""
         self._special: dict[bytes, bytes] = {}
         self._watched: dict[bytes, bytes] = {}
+        self.generation = 0
+        """Grows when the watched names change: a head sorted before that is to be sorted again."""
 
-    def sort(self, fields: list[Field]) -> tuple[list[bytes], list[Field]]:
-        """(lines of the plain and watched fields, the special and watched ones with lower-case names)."""
-        plain, special, watched = self._plain, self._special, self._watched
-        lines = [b": ".join(field) for field in fields if field[0] in plain]
-        noted: list[Field] = []
-        if len(lines) != len(fields):
-            try:
-                noted = [(special[field[0]], field[1]) for field in fields if field[0] not in plain]
-            except KeyError:
-                self._learn(fields)
-                return self.sort(fields)
-        if watched:
-            noted += [(watched[field[0]], field[1]) for field in fields if field[0] in watched]
-        return lines, noted
+    def watch(self, names: frozenset[bytes]) -> None:
+        """Watch these names from now on, and no others."""
+        self._watching = names - self._specials
+        self._forget()
+        self.generation += 1
 
-    def _learn(self, fields: list[Field]) -> None:
-        if len(self._plain) + len(self._special) + len(fields) > _REMEMBERED:
-            self._plain.clear()
-            self._special.clear()
-            self._watched.clear()
-        for name, _ in fields:
-            lower = name.lower()
-            if lower in self._specials or lower.startswith(self._prefixes):
-                self._special[name] = lower
-                continue
-            self._plain.add(name)
-            if lower in self._watching:
-                self._watched[name] = lower
+    def note(self, name: bytes, value: bytes, lines: list[bytes], noted: list[Field]) -> None:
+        """Sort a field whose name is not in `plain` into the lines to be forwarded and the (lower-case) noted ones."""
+        lower = self._special.get(name)
+        if lower is not None:
+            noted.append((lower, value))
+            return
+        lower = self._watched.get(name)
+        if lower is not None:
+            noted.append((lower, value))
+            lines.append(b": ".join((name, value)))
+            return
+        self._learn(name)
+        if name in self.plain:
+            lines.append(b": ".join((name, value)))
+        else:
+            self.note(name, value, lines, noted)
+
+    def _learn(self, name: bytes) -> None:
+        if len(self.plain) + len(self._special) + len(self._watched) >= _REMEMBERED:
+            self._forget()
+        lower = name.lower()
+        if lower in self._specials or lower.startswith(self._prefixes):
+            self._special[name] = lower
+        elif lower in self._watching:
+            self._watched[name] = lower
+        else:
+            self.plain.add(name)
+
+    def _forget(self) -> None:
+        self.plain.clear()
+        self._special.clear()
+        self._watched.clear()
+
+    def sort_again(self, lines: list[bytes], noted: list[Field]) -> tuple[list[bytes], list[Field]]:
+        """The sorting of a head that was sorted under another generation."""
+        new_lines: list[bytes] = []
+        new_noted = [field for field in noted if field[0] in self._specials or field[0].startswith(self._prefixes)]
+        for line in lines:
+            name, _, value = line.partition(b": ")
+            self.note(name, value, new_lines, new_noted) if name not in self.plain else new_lines.append(line)
+        return new_lines, new_noted
 
 
 # What nearly every Connection field says; it lists no field to be removed.

@@ -1,8 +1,8 @@
 """HTTP/1 messages out of bytes, without I/O. The grammar is llhttp's (httptools) in its strict setting; what it lets through
 and RFC 9112 does not is refused in `request_head.py`.
 
-`RequestParser` lives as long as its connection and collects whole and partial requests in order. `ResponseParser` lives for
-one response, because how a response ends depends on its request. Both only collect: whoever feeds them looks at what is
+`RequestParser` collects whole and partial requests in order; `ResponseParser` is told of each request first, because how a
+response ends depends on it. Both live as long as their connection, and only collect: whoever feeds them looks at what is
 there when `feed` returns, so no callback ever re-enters.
 
 Bodies of known length that outlast the first read bypass llhttp: their bytes are counted, not copied.
@@ -28,7 +28,8 @@ _WITHOUT_BODY = frozenset({204, 304})
 class RequestMessage(Request):
     """One request as it comes in: what routing looks at (see `request_head.examine`), and how it was sent.
 
-    `body` holds what has arrived and was not yet taken; `left` counts the bytes still to come of a body that outlasts the
+    `lines` are the fields that go on as they came, `noted` those to be looked at (fields.py), sorted by the table's
+    `generation`. `body` holds what has arrived and was not yet taken; `left` counts the bytes still to come of a body that outlasts the
     first read and whose length is known.
     """
 
@@ -37,10 +38,11 @@ class RequestMessage(Request):
         "chunked",
         "complete",
         "content_length",
-        "forward",
-        "head_fields",
+        "generation",
         "keep_alive",
         "left",
+        "lines",
+        "noted",
         "request_id",
         "target",
         "trailers",
@@ -48,11 +50,13 @@ class RequestMessage(Request):
         "version",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, generation: int) -> None:
         super().__init__(b"", b"", b"")
         self.target = b""
         self.version = ""
-        self.head_fields: list[Field] = []
+        self.lines: list[bytes] = []
+        self.noted: list[Field] = []
+        self.generation = generation
         self.trailers: list[Field] = []
         self.body: list[bytes] = []
         self.left = NO_LENGTH
@@ -61,7 +65,6 @@ class RequestMessage(Request):
         self.keep_alive = True
         self.upgrade = False
         self.complete = False
-        self.forward: list[bytes] = []
         self.request_id = b""
 
 
@@ -70,24 +73,32 @@ class RequestParser:
     in later. After an error `error` is set, and nothing further is read."""
 
     __slots__ = (
+        "_count",
         "_current",
         "_head_bytes",
         "_in_head",
         "_limit_fields",
         "_limit_head",
         "_limit_line",
+        "_lines",
         "_parser",
+        "_plain",
+        "_table",
         "error",
         "requests",
         "upgraded",
     )
 
-    def __init__(self, limit_line: int, limit_head: int, limit_fields: int) -> None:
+    def __init__(self, table: FieldTable, limit_line: int, limit_head: int, limit_fields: int) -> None:
+        self._table = table
+        self._plain = table.plain
         self._limit_line = limit_line
         self._limit_head = limit_head
         self._limit_fields = limit_fields
         self._parser = httptools.HttpRequestParser(self)
-        self._current = RequestMessage()
+        self._current = RequestMessage(0)
+        self._lines = self._current.lines
+        self._count = 0
         self._in_head = False
         self._head_bytes = 0
         self.requests: deque[RequestMessage] = deque()
@@ -118,7 +129,7 @@ class RequestParser:
         if self._in_head:
             self._head_bytes = self._head_bytes + len(data) if continued else len(data)
             if self._head_bytes > self._limit_head:
-                self.error = ErrorKind.HEAD_TOO_LARGE if self._current.head_fields else ErrorKind.TARGET_TOO_LONG
+                self.error = ErrorKind.HEAD_TOO_LARGE if self._count else ErrorKind.TARGET_TOO_LONG
         elif len(data) > self._limit_head:
             self._check_heads()
         if not (self._in_head or self._current.complete or self._current.chunked) and self._current.left == NO_LENGTH:
@@ -127,7 +138,8 @@ class RequestParser:
     def _check_heads(self) -> None:
         """Of a read larger than a head may be: whether a head in it is larger than a head may be."""
         for number, message in enumerate(self.requests):
-            size = len(message.target) + sum(len(name) + len(value) + 4 for name, value in message.head_fields)
+            size = len(message.target) + sum(len(line) + 2 for line in message.lines)
+            size += sum(len(name) + len(value) + 4 for name, value in message.noted)
             if size > self._limit_head:
                 self.error = ErrorKind.HEAD_TOO_LARGE
                 while len(self.requests) > number:
@@ -160,11 +172,10 @@ class RequestParser:
 
     def _measure(self, current: RequestMessage) -> None:
         """Of a request whose body is not all here: what is still to come, so that it can bypass llhttp."""
-        for name, value in current.head_fields:
-            lower = name.lower()
-            if lower == b"content-length":
+        for name, value in current.noted:
+            if name == b"content-length":
                 current.left = int(value) - sum(map(len, current.body))
-            elif lower == b"transfer-encoding":
+            elif name == b"transfer-encoding":
                 current.chunked = True
 
     def _pass_body(self, current: RequestMessage, data: bytes) -> bytes:
@@ -183,7 +194,9 @@ class RequestParser:
     # llhttp's callbacks
 
     def on_message_begin(self) -> None:
-        self._current = RequestMessage()
+        self._current = current = RequestMessage(self._table.generation)
+        self._lines = current.lines
+        self._count = 0
         self._in_head = True
 
     def on_url(self, part: bytes) -> None:
@@ -191,7 +204,11 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
-            self._current.head_fields.append((name, value))
+            self._count += 1
+            if name in self._plain:
+                self._lines.append(b": ".join((name, value)))
+            else:
+                self._table.note(name, value, self._lines, self._current.noted)
         else:
             self._current.trailers.append((name, value))
 
@@ -204,7 +221,7 @@ class RequestParser:
         current.upgrade = parser.should_upgrade()
         if len(current.target) > self._limit_line:
             self.error = ErrorKind.TARGET_TOO_LONG
-        elif len(current.head_fields) > self._limit_fields:
+        elif self._count > self._limit_fields:
             self.error = ErrorKind.HEAD_TOO_LARGE
         elif self.error is None:
             self.requests.append(current)
@@ -221,27 +238,29 @@ class RequestParser:
 class Interim:
     """A 1xx response on its way to the client."""
 
-    __slots__ = ("fields", "reason", "status")
+    __slots__ = ("lines", "reason", "status")
 
-    def __init__(self, status: int, reason: bytes, fields: list[Field]) -> None:
+    def __init__(self, status: int, reason: bytes, lines: list[bytes]) -> None:
         self.status = status
         self.reason = reason
-        self.fields = fields
+        self.lines = lines
 
 
 class ResponseParser:
-    """Feed the bytes of one response; then look at `head_complete`, `interim`, `body`, `complete`, `error`.
+    """Call `begin`, feed the bytes of one response, then look at `head_complete`, `interim`, `body`, `complete`, `error`.
 
     `until_close` says that only the end of the connection ends the body: call `end` then. `reusable` says that the
     response was framed, the upstream keeps the connection, and nothing came behind it.
     """
 
     __slots__ = (
-        "_fields",
+        "_count",
         "_head_bytes",
+        "_in_step",
         "_limit_fields",
         "_limit_head",
         "_parser",
+        "_plain",
         "_table",
         "_without_body",
         "body",
@@ -259,20 +278,27 @@ class ResponseParser:
         "trailers",
         "until_close",
         "upgraded",
-        "version",
     )
 
-    def __init__(self, table: FieldTable, head_request: bool, limit_head: int, limit_fields: int) -> None:
+    def __init__(self, table: FieldTable, limit_head: int, limit_fields: int) -> None:
         self._table = table
-        self._without_body = head_request
+        self._plain = table.plain
         self._limit_head = limit_head
         self._limit_fields = limit_fields
         self._parser = httptools.HttpResponseParser(self)
+        self._in_step = True
+        self.begin(False)
+
+    def begin(self, head_request: bool) -> None:
+        """Expect the response to another request."""
+        if not self._in_step:  # llhttp still waits for a body that did not come, or that bypassed it
+            self._parser = httptools.HttpResponseParser(self)
+        self._in_step = False
+        self._without_body = head_request
         self._head_bytes = 0
+        self._count = 0
         self.status = 0
         self.reason = b""
-        self.version = ""
-        self._fields: list[Field] = []
         self.lines: list[bytes] = []
         self.special: list[Field] = []
         self.trailers: list[Field] = []
@@ -349,25 +375,27 @@ class ResponseParser:
             return  # of a second response that nobody asked for
         if self.head_complete:
             self.trailers.append((name, value))
+            return
+        self._count += 1
+        if name in self._plain:
+            self.lines.append(b": ".join((name, value)))
         else:
-            self._fields.append((name, value))
+            self._table.note(name, value, self.lines, self.special)
 
     def on_headers_complete(self) -> None:
         if self.complete:
             return
         parser = self._parser
         status = parser.get_status_code()
-        if len(self._fields) > self._limit_fields:
+        if self._count > self._limit_fields:
             self.error = True
         if status < 200 and status != 101:
-            self.interim.append(Interim(status, self.reason, self._fields))
+            self.interim.append(Interim(status, self.reason, self.lines))
             self.error = self.error or len(self.interim) > MAX_INTERIM or status < 100
-            self.reason, self._fields = b"", []
+            self.reason, self.lines, self.special, self._count = b"", [], [], 0
             return
         self.status = status
-        self.version = parser.get_http_version()
         self.reusable = parser.should_keep_alive()
-        self.lines, self.special = self._table.sort(self._fields)
         self._frame()
         self.head_complete = True
 
@@ -406,6 +434,9 @@ class ResponseParser:
                 self.complete = True
 
     def on_message_complete(self) -> None:
+        if not self.head_complete:
+            return  # an interim response ends so too
+        self._in_step = True
         if self.chunked:
             self.complete = True
             if len(self.trailers) > MAX_TRAILERS:

@@ -11,6 +11,7 @@ from proxy.access_log import AccessLog
 from proxy.control import InFlight, Publish
 from proxy.dial import dial
 from proxy.fields import REQUEST_PREFIXES, REQUEST_SPECIALS, REQUEST_WATCHED, FieldTable
+from proxy.http1 import ResponseParser
 from proxy.pool import Pool, Upstreams
 from proxy.response_head import response_table
 from proxy.stats import Tally, WorkerStats
@@ -44,6 +45,7 @@ class Plane:
         self.stats = WorkerStats()
         self.draws = Draws()
         self.upstreams = Upstreams(self._dial)
+        self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES)
         self.response_table = response_table()
         self.access_log: AccessLog | None = None
         self.adopt(snapshot, live)
@@ -55,7 +57,7 @@ class Plane:
         before: Snapshot | None = getattr(self, "snapshot", None)
         self.timeouts: Timeouts = snapshot.timeouts
         self.upstreams.adopt(snapshot.upstreams, snapshot.limits.per_endpoint)
-        self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES, REQUEST_WATCHED | snapshot.wanted)
+        self.request_table.watch(REQUEST_WATCHED | snapshot.wanted)
         if before is None or before.geo != snapshot.geo:
             self.geo = Geo(snapshot.geo)
         self._open_log(before, snapshot)
@@ -138,7 +140,9 @@ class Plane:
         return len(self._clients)
 
     def _dial(self, pool: Pool, upstream: Upstream) -> None:
-        spawn(dial(pool, upstream, self.timeouts.connect), f"dial {pool.endpoint.url}", self._on_error)
+        limits = self.snapshot.limits
+        response = ResponseParser(self.response_table, limits.response_head, limits.response_headers)
+        spawn(dial(pool, upstream, response, self.timeouts.connect), f"dial {pool.endpoint.url}", self._on_error)
 
     # Time
 

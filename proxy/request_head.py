@@ -29,9 +29,10 @@ _random = random.Random()  # noqa: S311 - identifiers, not secrets
 
 def examine(message: RequestMessage, table: FieldTable) -> ErrorKind | None:
     """Fill in what routing and forwarding need to know. Returns what is wrong with the head, or None."""
-    message.forward, noted = table.sort(message.head_fields)
+    if message.generation != table.generation:
+        message.lines, message.noted = table.sort_again(message.lines, message.noted)
     fields = message.fields
-    for name, value in noted:
+    for name, value in message.noted:
         if name not in fields:
             fields[name] = value
         elif name == b"host":
@@ -63,7 +64,7 @@ def examine(message: RequestMessage, table: FieldTable) -> ErrorKind | None:
                 ErrorKind.BAD_REQUEST
             )  # RFC 9110 section 7.6.1: MUST NOT be listed; without it the message has no end
         if names:
-            message.forward = without(message.forward, names)
+            message.lines = without(message.lines, names)
             for name in names:
                 fields.pop(name, None)
     message.request_id = fields.get(b"x-request-id", b"")
@@ -125,7 +126,7 @@ def upstream_head(message: RequestMessage, host: bytes, forwarding: bytes, trust
     """The head to send upstream. `forwarding` is the connection's `forwarding_lines`; `trusted_peer` is the peer's address
     where it is a trusted proxy (its own X-Forwarded-* then stand), else empty."""
     fields = message.fields
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (message.method, message.target, host), *message.forward]
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (message.method, message.target, host), *message.lines]
     if message.chunked:
         lines.append(b"Transfer-Encoding: chunked")
     elif message.content_length != NO_LENGTH:
@@ -138,11 +139,12 @@ def upstream_head(message: RequestMessage, host: bytes, forwarding: bytes, trust
     if not trusted_peer or b"x-forwarded-host" not in fields:
         lines.append(b"X-Forwarded-Host: " + fields[b"host"])
     if not message.request_id:
-        message.request_id = b"%032x" % _random.getrandbits(128)
+        message.request_id = _random.randbytes(16).hex().encode()
         lines.append(b"X-Request-Id: " + message.request_id)
     if b"traceparent" not in fields:
-        ids = b"%048x" % _random.getrandbits(192)
-        lines.append(b"traceparent: 00-%b-%b-00" % (ids[:32], ids[32:]))
+        lines.append(
+            b"traceparent: 00-%b-%b-00" % (_random.randbytes(16).hex().encode(), _random.randbytes(8).hex().encode())
+        )
     if flags:
         lines.append(b"X-Headgate-Flags: " + flags)
     te = fields.get(b"te")

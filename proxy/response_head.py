@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from proxy.fields import HOP_BY_HOP, RESPONSE_SPECIALS, FieldTable, listed_fields, without
+from proxy.fields import RESPONSE_SPECIALS, FieldTable, listed_fields, without
 from proxy.http1 import NO_LENGTH, Interim, ResponseParser
-
-_INTERIM_TABLE = FieldTable(HOP_BY_HOP | {b"content-length"})
 
 
 def interim_head(interim: Interim) -> bytes:
     """A 1xx response as it goes to an HTTP/1.1 client."""
-    lines, _ = _INTERIM_TABLE.sort(interim.fields)
-    return b"\r\n".join([b"HTTP/1.1 %d %b" % (interim.status, interim.reason), *lines, b"\r\n"])
+    return b"\r\n".join([b"HTTP/1.1 %d %b" % (interim.status, interim.reason), *interim.lines, b"\r\n"])
 
 
 def client_head(response: ResponseParser, *, to_http10: bool, close: bool, keep_alive: bool, extra: bytes) -> bytes:

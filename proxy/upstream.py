@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 class UpstreamConnection:
     __slots__ = ("closed", "exchange", "idle_since", "pool", "reading", "response", "transport", "tunnel", "used")
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, response: ResponseParser) -> None:
         # connection
         self.pool = pool
+        self.response = response
         self.transport: asyncio.Transport
         self.closed = False
         self.reading = True
@@ -27,23 +28,19 @@ class UpstreamConnection:
         self.idle_since = 0.0
         # current exchange
         self.exchange: Exchange | None = None
-        self.response: ResponseParser | None = None
         self.tunnel: Tunnel | None = None
 
     # Driven by the exchange
 
-    def begin(self, exchange: Exchange, response: ResponseParser, data: bytes) -> None:
-        """Send the head (and what of the body is there already) and wait for this response."""
+    def begin(self, exchange: Exchange, data: bytes) -> None:
+        """Send the head (and what of the body is there already) and expect the response."""
         self.exchange = exchange
-        self.response = response
+        self.response.begin(exchange.message.method == b"HEAD")
         self.transport.write(data)
 
     def end(self, reusable: bool, now: float) -> None:
         """The exchange is through with the connection. Only what was framed cleanly and sent whole is used again."""
         self.exchange = None
-        if self.response is not None:
-            self.response.release()
-            self.response = None
         if reusable and not self.closed and not self.pool.retired:
             self.used = True
             self.idle_since = now
@@ -52,6 +49,7 @@ class UpstreamConnection:
             self.pool.give_back(self)
         else:
             self.close()
+            self.response.release()
             self.pool.lost()
 
     def close(self) -> None:
@@ -79,12 +77,12 @@ class UpstreamConnection:
         if self.tunnel is not None:
             self.tunnel.from_upstream(data)
             return
-        exchange, response = self.exchange, self.response
-        if exchange is None or response is None:
+        exchange = self.exchange
+        if exchange is None:
             self._surplus()
             return
-        response.feed(data)
-        exchange.response_arrived(response)
+        self.response.feed(data)
+        exchange.response_arrived(self.response)
 
     def _surplus(self) -> None:
         """Bytes that no request asked for: whatever they are, the connection is out of step."""
@@ -97,6 +95,8 @@ class UpstreamConnection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_closed, self.closed = self.closed, True
+        if self.exchange is None:
+            self.response.release()
         if self.tunnel is not None:
             self.tunnel.upstream_lost()
         elif self.exchange is not None:

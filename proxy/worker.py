@@ -107,6 +107,7 @@ class Worker:
         # What is there now stays for long: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(10_000, 20, 50)  # exchanges leave no cycles; the default looked for some every 700 objects
         return {}
 
     # Serving
