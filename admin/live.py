@@ -11,7 +11,6 @@ Setting weights while cut back is accepted and changes nothing in force until th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -112,7 +111,7 @@ def check_weights(weights: Mapping[str, object], upstreams: Collection[str]) -> 
             errors.append(FieldError(f"weights.{name}", "a weight must be a number"))
             weight = 1
         elif isinstance(weight, int) and abs(weight) > _WHOLE:  # may be too long for a float
-            weight = math.copysign(_WHOLE, weight)
+            weight = _WHOLE if weight > 0 else -_WHOLE
         numbers[name] = weight
     errors += [
         FieldError(f"weights.{name}" if name else "weights", message)

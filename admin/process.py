@@ -56,7 +56,7 @@ class AdminProcess:
         self._channel = Channel(self._received, self._ended)
         self._rates = Rates(self._loop.time)
         self._started: Started | None = None
-        self._server: Server | None = None
+        self.server: Server | None = None
         self._in_force: asyncio.Future[InForce] = self._loop.create_future()
         self._ending = asyncio.Event()
         self._patience = _LAST_CHANCE
@@ -95,13 +95,13 @@ class AdminProcess:
         try:
             if started.pending is not None:
                 await started.gateway.journal.keep(started.pending)
-            self._server = await Server.start(started, self._settings, self._rates, self._log)
+            self.server = await Server.start(started, self._settings, self._rates, self._log)
         except ServeError as error:
             raise StartError(str(error)) from error
 
     async def _stop(self) -> None:
-        if self._server is not None:
-            await self._server.stop()
+        if self.server is not None:
+            await self.server.stop()
         if self._started is not None:
             await self._started.gateway.journal.close(self._patience)
             await self._started.store.close()
@@ -137,10 +137,10 @@ class AdminProcess:
                 self._log.warning("a message that is not for admin", message=type(message).__name__)
 
     def _reload(self) -> None:
-        if self._server is None:
+        if self.server is None:
             self._log.warning("asked to reload before the start was over; ignored")
             return
-        spawn(self._server.reload(), "reload", lambda error: self._log.error("the reload failed", error=repr(error)))
+        spawn(self.server.reload(), "reload", lambda error: self._log.error("the reload failed", error=repr(error)))
 
     def _ended(self) -> None:
         if self._started is not None:

@@ -30,11 +30,13 @@ class FakeSupervisor:
         self.workers = workers
         self.received: list[Message] = []
         self.answer: Callable[[Publish], Published | None] = self.all_acked
+        self.on_publish: Callable[[Publish], None] = lambda publish: None
         self.process: asyncio.subprocess.Process | None = None
         self.in_force = InForce(0, {})
         self._channel = Channel(self._on_message, self._on_lost)
         self._news = asyncio.Condition()
         self._lost = False
+        self._log: Path | None = None
 
     def all_acked(self, publish: Publish) -> Published:
         return Published(publish.revision, self.workers, self.workers, 0, 0.001, {})
@@ -64,20 +66,29 @@ class FakeSupervisor:
 
     async def first(self, kind: type[M], timeout: float = 20.0) -> M:
         """The first message of that kind, once it is there. Failed or the end instead of it is an error."""
+        await self.until(lambda: self.count(kind) > 0 or self.count(Failed) > 0, timeout)
+        for message in self.received:
+            if isinstance(message, kind):
+                return message
+        raise AssertionError([message for message in self.received if isinstance(message, Failed)])
+
+    async def published_after(self, revision: int, timeout: float = 20.0) -> Publish:
+        """The first publish beyond that revision, once it is there."""
+        await self.until(lambda: self.revision > revision, timeout)
+        return next(publish for publish in self.published if publish.revision > revision)
+
+    async def until(self, holds: Callable[[], bool], timeout: float) -> None:
+        """Looks whenever a message has come. The end of the process before it holds is an error."""
         async with asyncio.timeout(timeout), self._news:
-            while True:
-                for message in self.received:
-                    if isinstance(message, kind):
-                        return message
-                    if isinstance(message, Failed):
-                        raise AssertionError(message.reason)
-                if self._lost:
-                    raise AssertionError("the admin process is gone: " + self.log())
-                await self._news.wait()
+            await self._news.wait_for(lambda: holds() or self._lost)
+            if not holds():
+                raise AssertionError("the admin process is gone: " + self.log())
+
+    def count(self, kind: type[object]) -> int:
+        return sum(isinstance(message, kind) for message in self.received)
 
     async def ready(self) -> None:
         await self.first(Ready)
-        self.tell_workers()
 
     def tell_workers(self, restarts: int = 0) -> None:
         states = tuple(WorkerState(n, 1000 + n, True, self.revision, time.time()) for n in range(self.workers))
@@ -108,7 +119,7 @@ class FakeSupervisor:
 
     def log(self) -> str:
         """What the processes started in that folder have written."""
-        return self._log.read_text()
+        return self._log.read_text() if self._log else ""
 
     async def drain(self, seconds: float = 5.0) -> int:
         self.send(Drain(seconds))
@@ -131,9 +142,12 @@ class FakeSupervisor:
     def _on_message(self, message: Message) -> None:
         if not self.received:
             self._channel.send(self.in_force)
+            self.tell_workers()
         self.received.append(message)
-        if isinstance(message, Publish) and (published := self.answer(message)) is not None:
-            self._channel.send(published)
+        if isinstance(message, Publish):
+            self.on_publish(message)
+            if (published := self.answer(message)) is not None:
+                self._channel.send(published)
         self._wake()
 
     def _on_lost(self) -> None:

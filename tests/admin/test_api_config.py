@@ -1,0 +1,235 @@
+"""The declared document: read, replaced, reloaded; and what that does to live state."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from proxy.control import Reload
+from routing.snapshot import CutbackMode
+from tests.admin.conftest import Plane, Start
+from tests.support.fake_supervisor import FakeSupervisor
+
+CONFIG = "/v1/config"
+YAML = {"Content-Type": "application/yaml"}
+
+
+async def document(plane: Plane) -> dict[str, Any]:
+    found: dict[str, Any] = (await plane.call("GET", CONFIG)).json
+    return found
+
+
+async def reload(plane: Plane) -> dict[str, Any]:
+    """SIGHUP, and what the status says after it."""
+    assert plane.process.server is not None
+    await plane.process.server.reload()
+    status: dict[str, Any] = (await plane.call("GET", "/v1/status")).json["config"]
+    return status
+
+
+async def test_the_document_comes_as_json_or_as_the_yaml_that_was_written(plane: Plane) -> None:
+    found = await document(plane)
+    assert list(found["routes"]) == ["shop", "api", "rest"]
+    answer = await plane.call("GET", CONFIG, headers={"Accept": "application/yaml"})
+    assert answer.text == plane.config.read_text()
+    assert (answer.headers["ETag"], answer.headers["X-Headgate-Source"]) == ('"1"', "file")
+
+
+async def test_variables_are_shown_by_name_and_work_in_what_is_put_back(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_HEADER", "hunter2")
+    text = (
+        plane.config.read_text()
+        + "    match: {path_prefix: /}\n    rules: [{when: {header: {x-key: '${SECRET_HEADER}'}}, send: blue}]\n"
+    )
+    text = text.replace("    match: {path_prefix: /}\n    stable: green\n", "    stable: green\n")
+    assert (await plane.call("PUT", CONFIG, data=text, headers=YAML)).status == 200
+    found = await plane.call("GET", CONFIG)
+    assert "hunter2" not in found.text
+    assert found.json["routes"]["rest"]["rules"][0]["when"]["header"]["x-key"] == "${SECRET_HEADER}"
+    assert (await plane.call("PUT", CONFIG, json=found.json)).status == 200
+    body = {"url": "http://x/", "headers": {"x-key": "hunter2"}, "client_ip": "192.0.2.1"}
+    assert (await plane.call("POST", "/v1/explain", json=body)).json["upstream"] == "blue"
+
+
+async def test_a_new_document_is_published_whole_and_answered_with_a_receipt(plane: Plane) -> None:
+    wanted = await document(plane)
+    wanted["routes"]["new"] = {"match": {"path_prefix": "/new"}, "stable": "canary"}
+    answer = await plane.call("PUT", f"{CONFIG}?reason=more", json=wanted)
+    assert (answer.status, answer.json["routes"], answer.json["receipt"]["applied"]) == (
+        200,
+        ["shop", "api", "rest", "new"],
+        True,
+    )
+    assert plane.supervisor.snapshot().route_named("new")
+    status = (await plane.call("GET", "/v1/status")).json["config"]
+    assert (status["source"], status["revision"]) == ("api", 2)
+    entry = (await plane.call("GET", "/v1/audit?limit=1")).json["entries"][0]
+    assert (entry["action"], entry["who"], entry["reason"], entry["route"]) == ("config", "admin", "more", None)
+
+
+async def test_a_dry_run_of_a_document_changes_nothing(plane: Plane) -> None:
+    wanted = await document(plane)
+    del wanted["routes"]["api"]
+    answer = await plane.call("PUT", f"{CONFIG}?dry_run=true", json=wanted)
+    assert (answer.status, answer.json["routes"], answer.json["dry_run"]) == (200, ["shop", "rest"], True)
+    assert len(plane.supervisor.published) == 1
+    assert "api" in (await document(plane))["routes"]
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ("listen: 3\nroutez: {}\n", ["upstreams", "listen", "routez"]),
+        ("a: [", [""]),
+        ("", [""]),
+        ("- 1", [""]),
+        ('{"listen": NaN}', ["listen", "routes", "upstreams"]),
+    ],
+)
+async def test_a_bad_document_gets_all_its_problems_and_changes_nothing(
+    plane: Plane, body: str, fields: list[str]
+) -> None:
+    answer = await plane.call("PUT", CONFIG, data=body, headers=YAML)
+    assert answer.status == 422
+    assert sorted(error["field"] for error in answer.json["errors"]) == sorted(fields)
+    assert all({"path", "line", "message"} <= set(error) for error in answer.json["errors"])
+    assert len(plane.supervisor.published) == 1
+
+
+async def test_a_problem_names_path_and_line(plane: Plane) -> None:
+    body = plane.config.read_text().replace("canary: 5}", "canray: 5}")
+    answer = await plane.call("PUT", CONFIG, data=body, headers=YAML)
+    assert [(error["path"], error["line"]) for error in answer.json["errors"]] == [("routes.shop.weights.canray", 12)]
+    assert "canary" in answer.json["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("listen", [{"address": "127.0.0.1:1"}]),
+        ("workers", 7),
+        ("admin", {"address": "127.0.0.1:1"}),
+        ("state", "/nowhere"),
+    ],
+)
+async def test_what_takes_a_restart_is_refused_by_name(plane: Plane, key: str, value: object) -> None:
+    answer = await plane.call("PUT", CONFIG, json=await document(plane) | {key: value})
+    assert (answer.status, [error["field"] for error in answer.json["errors"]]) == (422, [key])
+    assert len(plane.supervisor.published) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"), [(b"\xff", YAML, 400), (b"x: 1", {"Content-Type": "text/plain"}, 415)]
+)
+async def test_a_document_that_cannot_be_read_is_refused(
+    plane: Plane, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    assert (await plane.call("PUT", CONFIG, data=body, headers=headers)).status == status
+
+
+async def test_a_document_above_the_limit_is_413(plane: Plane) -> None:
+    answer = await plane.call("PUT", CONFIG, data=io.BytesIO(b"#" * (16 * 1024 * 1024 + 1)), headers=YAML)
+    assert answer.status == 413
+
+
+async def test_a_document_based_on_an_older_one_is_412(plane: Plane) -> None:
+    wanted = await document(plane)
+    assert (await plane.call("PUT", CONFIG, json=wanted, headers={"If-Match": '"1"'})).status == 200
+    assert (await plane.call("PUT", CONFIG, json=wanted, headers={"If-Match": '"1"'})).status == 412
+
+
+async def test_a_put_document_survives_a_restart_and_yields_to_a_changed_file(start: Start, plane: Plane) -> None:
+    wanted = await document(plane)
+    del wanted["routes"]["api"]
+    await plane.call("PUT", CONFIG, json=wanted)
+    plane.supervisor.close()
+    second = await start(FakeSupervisor())
+    assert list((await document(second))["routes"]) == ["shop", "rest"]
+    assert (await reload(second))["source"] == "api"
+    second.config.write_text(second.config.read_text() + "# edited\n")
+    assert (await reload(second))["source"] == "file"
+    assert "api" in (await document(second))["routes"]
+
+
+async def test_a_file_changed_while_the_gateway_was_down_wins_over_a_put_document(start: Start, plane: Plane) -> None:
+    wanted = await document(plane)
+    del wanted["routes"]["api"]
+    await plane.call("PUT", CONFIG, json=wanted)
+    plane.supervisor.close()
+    plane.config.write_text(plane.config.read_text() + "# edited\n")
+    second = await start(FakeSupervisor())
+    assert "api" in (await document(second))["routes"]
+    assert second.supervisor.revision == 3
+
+
+async def test_live_weights_stay_over_a_reload_that_leaves_the_route_alone(plane: Plane) -> None:
+    await plane.call("PUT", "/v1/routes/shop/weights", json={"weights": {"canary": 1}})
+    text = plane.config.read_text().replace("weights: {blue: 50, green: 50}", "weights: {blue: 60, green: 40}")
+    plane.config.write_text(text.replace("weights: {blue: 95, canary: 5}", "weights: {canary: 5.0, blue: 95}"))
+    await reload(plane)
+    routes = {route["route"]: route for route in (await plane.call("GET", "/v1/routes")).json["routes"]}
+    assert (routes["shop"]["weights"], routes["api"]["weights"]) == ({"canary": 1}, {"blue": 60, "green": 40})
+
+
+async def test_live_weights_are_dropped_and_a_cutback_stays_when_the_file_changes_the_route(plane: Plane) -> None:
+    await plane.call("PUT", "/v1/routes/shop/weights", json={"weights": {"canary": 1}})
+    await plane.call("POST", "/v1/routes/shop/cutback")
+    plane.config.write_text(
+        plane.config.read_text().replace("weights: {blue: 95, canary: 5}", "weights: {blue: 80, canary: 20}")
+    )
+    await reload(plane)
+    route = (await plane.call("GET", "/v1/routes/shop")).json
+    assert (route["weights"], route["live"], route["cutback"]["mode"]) == ({"blue": 80, "canary": 20}, None, "cut")
+    assert plane.supervisor.published[-1].live["shop"].cutback is CutbackMode.CUT
+    entries = (await plane.call("GET", "/v1/audit?route=shop&limit=1")).json["entries"]
+    assert entries[0]["action"] == "live_state_dropped"
+    assert "changed" in entries[0]["reason"]
+
+
+async def test_weights_for_an_upstream_that_is_gone_are_dropped(plane: Plane) -> None:
+    await plane.call("PUT", "/v1/routes/rest/weights", json={"weights": {"green": 1, "canary": 1}})
+    wanted = json.loads(json.dumps(await document(plane)).replace('"canary"', '"next"'))
+    answer = await plane.call("PUT", CONFIG, json=wanted)
+    assert set(answer.json["dropped"]) == {"rest"}
+    assert (await plane.call("GET", "/v1/routes/rest")).json["weights"] == {"green": 100}
+
+
+async def test_a_route_that_is_gone_takes_its_live_state_along(plane: Plane) -> None:
+    whole = await document(plane)
+    await plane.call("POST", "/v1/routes/api/cutback")
+    without = {**whole, "routes": {name: route for name, route in whole["routes"].items() if name != "api"}}
+    assert set((await plane.call("PUT", CONFIG, json=without)).json["dropped"]) == {"api"}
+    await plane.call("PUT", CONFIG, json=whole)
+    assert (await plane.call("GET", "/v1/routes/api")).json["cutback"] is None
+
+
+async def test_a_bad_file_changes_nothing_and_is_said_in_the_status(plane: Plane) -> None:
+    good = plane.config.read_text()
+    plane.config.write_text(good.replace("stable: blue", "stable: bleu"))
+    status = await reload(plane)
+    assert "did you mean 'blue'" in status["error"]
+    assert len(plane.supervisor.published) == 1
+    assert (await plane.call("GET", "/health/detailed")).json["checks"]["configuration"] is False
+    plane.config.write_text(good)
+    assert (await reload(plane))["error"] is None
+
+
+async def test_a_file_that_changes_what_takes_a_restart_is_adopted_and_says_so(plane: Plane) -> None:
+    plane.config.write_text(
+        plane.config.read_text().replace("127.0.0.1:0", "127.0.0.1:1").replace("path_prefix: /api", "path_prefix: /v2")
+    )
+    assert (await reload(plane))["needs_restart"] == ["listen", "admin"]
+    assert (await document(plane))["routes"]["api"]["match"] == {"path_prefix": "/v2"}
+
+
+async def test_a_reload_asked_for_by_the_supervisor_is_made(plane: Plane) -> None:
+    plane.config.write_text(plane.config.read_text() + "# edited\n")
+    seen = plane.supervisor.revision
+    plane.supervisor.send(Reload())
+    publish = await plane.supervisor.published_after(seen)
+    assert (publish.revision, publish.snapshot is not None) == (seen + 1, True)
