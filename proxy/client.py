@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from proxy import errors
 from proxy.errors import ErrorKind
 from proxy.exchange import NEVER, Exchange
-from proxy.http1 import RequestMessage, RequestParser
 from proxy.request_head import forwarding_lines
+from proxy.request_parser import RequestMessage, RequestParser
 
 if TYPE_CHECKING:
     from proxy.plane import Plane
@@ -35,7 +35,6 @@ class ClientConnection:
         "_parser",
         "_plane",
         "_reading",
-        "_tls",
         "_transport",
         "_tunnel",
         "_unsent",
@@ -45,12 +44,13 @@ class ClientConnection:
         "extra",
         "forwarding",
         "peer",
+        "tls",
     )
 
     def __init__(self, plane: Plane, tls: bool, extra: bytes) -> None:
         # connection
         self._plane = plane
-        self._tls = tls
+        self.tls = tls
         self._transport: asyncio.Transport
         self._parser: RequestParser
         self._reading = True
@@ -79,7 +79,7 @@ class ClientConnection:
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         if self.peer.startswith("::ffff:"):
             self.peer = self.peer[7:]
-        self.forwarding = forwarding_lines(self.peer, b"https" if self._tls else b"http")
+        self.forwarding = forwarding_lines(self.peer, b"https" if self.tls else b"http")
         limits = plane.snapshot.limits
         self._parser = RequestParser(plane.request_table, limits.request_line, limits.request_head, limits.headers)
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
@@ -215,7 +215,7 @@ class ClientConnection:
         if self._closing:
             return
         self._closing = True
-        if unread and not self._tls and not self._transport.is_closing():
+        if unread and not self.tls and not self._transport.is_closing():
             self._lingered = 0
             self.deadline = self._plane.now + LINGER_SECONDS
             self._transport.write_eof()

@@ -7,8 +7,8 @@ import ssl
 from typing import cast
 
 from proxy.errors import ErrorKind
-from proxy.http1 import ResponseParser
 from proxy.pool import Pool
+from proxy.response_parser import ResponseParser
 from proxy.upstream import UpstreamConnection
 from routing.snapshot import Upstream, UpstreamTls
 

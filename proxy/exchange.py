@@ -3,7 +3,7 @@
     begin -> lease -> (granted) send -> response arrives -> finish
                  \\-> refused / upstream lost / timed out -> retry or fail -> finish
 
-Rules of this file. An exchange ends exactly once, in `_finish`, with one status. Its response is started at most once; until
+Rules of this file. An exchange ends exactly once, in `finish`, with one status. Its response is started at most once; until
 then a failure of the upstream may be retried, after that it can only cut the client's connection, so that what is incomplete
 looks incomplete. The snapshot it was decided by is read once; a cutback that comes before it was sent decides it again.
 """
@@ -14,15 +14,15 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from proxy import errors
+from proxy.answering import response_arrived
 from proxy.errors import ErrorKind
-from proxy.fields import trailer_lines
-from proxy.http1 import RequestMessage, ResponseParser
-from proxy.request_head import IDEMPOTENT, examine, upstream_head
-from proxy.response_head import client_head, interim_head
-from proxy.tunnel import Tunnel
+from proxy.request_head import IDEMPOTENT, examine
+from proxy.request_parser import RequestMessage
+from proxy.response_parser import ResponseParser
+from proxy.sending import body_arrived, send
 from routing.addresses import client_of
 from routing.decide import Decision, decide
-from routing.snapshot import HostPolicy, RetryOn
+from routing.snapshot import RetryOn
 
 if TYPE_CHECKING:
     from proxy.client import ClientConnection
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 CLIENT_GONE = 499
 """What the log and the metrics call a request whose client left before its answer (nginx's number)."""
 
-# A request body up to this size that came at once with its head is kept until the answer begins, so that it can be replayed.
-REPLAYED_BODY = 64 * 1024
 NEVER = float("inf")
 
 
@@ -103,7 +101,7 @@ class Exchange:
         error = examine(message, plane.request_table)
         if error is not None:
             self.close_client = True  # the framing of what follows can't be trusted
-            self._answer(error)
+            self.refuse(error)
             return
         snapshot = self.snapshot
         message.client_ip = client = self.client.peer
@@ -113,11 +111,11 @@ class Exchange:
             message.place = plane.geo.locate(message.client_ip)
         if 0 < snapshot.limits.body < message.content_length:
             self.close_client = True
-            self._answer(ErrorKind.BODY_TOO_LARGE)
+            self.refuse(ErrorKind.BODY_TOO_LARGE)
             return
         decision = decide(snapshot, message, plane.draws)
         if decision is None:
-            self._answer(ErrorKind.NO_ROUTE)
+            self.refuse(ErrorKind.NO_ROUTE)
             return
         self.decision = decision
         self.upstream = decision.upstream
@@ -129,12 +127,12 @@ class Exchange:
         """`fresh` asks for a connection that no other request has used."""
         pool = self.plane.upstreams.pick(self.upstream, self.tried)
         if pool is None:
-            self._answer(ErrorKind.NO_ENDPOINT)
+            self.refuse(ErrorKind.NO_ENDPOINT)
             return
         self.pool = pool
         connection = None if fresh else pool.take()
         if connection is not None:
-            self._send(connection)
+            send(self, connection)
             return
         self.waiting = True
         self.client.deadline = (
@@ -142,190 +140,43 @@ class Exchange:
         )  # a dial has its own, this is for the line
         if not pool.wait(self):
             self.waiting = False
-            self._answer(ErrorKind.OVERLOADED)
+            self.refuse(ErrorKind.OVERLOADED)
 
     def granted(self, connection: UpstreamConnection) -> None:
         """The pool has a connection for us."""
         self.waiting = False
-        self._send(connection)
+        send(self, connection)
 
     def refused(self, kind: ErrorKind) -> None:
         """The pool could not connect."""
         self.waiting = False
         self.attempts += 1
-        self._upstream_failed(kind, RetryOn.CONNECT)
+        self.upstream_failed(kind, RetryOn.CONNECT)
 
     def reconsider(self) -> None:
         """Live state changed while we stood in line, and the upstream we chose lost its traffic: choose again."""
-        assert self.waiting and self.pool is not None
+        assert self.waiting
+        assert self.pool is not None
         self.pool.leave(self)
         self.waiting = False
         self.snapshot = self.plane.snapshot
         decision = decide(self.snapshot, self.message, self.plane.draws)
         if decision is None:
-            self._answer(ErrorKind.NO_ROUTE)
+            self.refuse(ErrorKind.NO_ROUTE)
             return
         self.decision = decision
         self.upstream = decision.upstream
         self._lease()
 
-    # Stage: send
-
-    def _send(self, connection: UpstreamConnection) -> None:
-        plane, message, client = self.plane, self.message, self.client
-        decision = self.decision
-        assert decision is not None and self.pool is not None
-        self.connection = connection
-        self.attempts += 1
-        snapshot = self.snapshot
-        upstream = snapshot.upstreams[self.upstream]
-        host = message.fields[b"host"]
-        if upstream.host_policy is HostPolicy.LITERAL:
-            host = upstream.host_literal
-        elif upstream.host_policy is HostPolicy.UPSTREAM or not host:
-            host = self.pool.endpoint.authority
-        trusted_peer = client.peer if snapshot.trusted and snapshot.trusted.contain(client.peer) else ""
-        data = upstream_head(message, host, client.forwarding, trusted_peer, decision.flags)
-        self.request_done = self.replayable = False
-        if message.complete:
-            body = message.body
-            if body or message.chunked:
-                data += self._framed(body) + self._ending()
-                self.body_sent = sum(map(len, body))
-                if self.body_sent > REPLAYED_BODY:
-                    message.body = []
-            self.request_done = True
-            self.replayable = self.body_sent <= REPLAYED_BODY
-            connection.begin(self, data)
-            client.deadline = plane.now + plane.timeouts.response
-        else:
-            connection.begin(self, data)
-            self.body_arrived()
-            client.resume()
+    # Stages: send and answer
 
     def body_arrived(self) -> None:
-        """More of the request's body is in `message.body`, or it is complete."""
-        connection, message, plane = self.connection, self.message, self.plane
-        if connection is None:
-            self.client.pause()  # not leased yet; what came with the last read is kept, no more is taken
-            return
-        if self.request_done or self.ended:
-            return
-        body, message.body = message.body, []
-        if body:
-            self.body_sent += sum(map(len, body))
-            limit = self.snapshot.limits.body
-            if 0 < limit < self.body_sent:
-                self._fail(ErrorKind.BODY_TOO_LARGE)
-                return
-            if message.chunked:
-                connection.transport.write(self._framed(body))
-            else:
-                for part in body:
-                    connection.transport.write(part)
-        if message.complete:
-            self.request_done = True
-            if message.chunked:
-                connection.transport.write(self._ending())
-            self.client.deadline = plane.now + plane.timeouts.response
-        else:
-            self.client.deadline = plane.now + plane.timeouts.request_body
-
-    def _framed(self, body: list[bytes]) -> bytes:
-        if self.message.chunked:
-            return b"".join([b"%x\r\n%b\r\n" % (len(part), part) for part in body])
-        return b"".join(body)
-
-    def _ending(self) -> bytes:
-        return b"0\r\n" + trailer_lines(self.message.trailers) + b"\r\n" if self.message.chunked else b""
-
-    # Stage: response
+        """The client sent more of the request's body, or its end."""
+        body_arrived(self)
 
     def response_arrived(self, response: ResponseParser) -> None:
-        """The upstream sent bytes: whatever the parser has of interim responses, head, body and end goes to the client."""
-        if response.error:
-            self._upstream_failed(ErrorKind.BAD_RESPONSE, None)
-            return
-        if response.interim:
-            self._relay_interim(response)
-        if not response.head_complete:
-            return
-        if self.response_started:
-            data = b""
-        else:
-            if self._retry_for_status(response.status):
-                return
-            if response.status == 101:
-                self._switch(response)
-                return
-            data = self._start(response)
-        body = response.body
-        if body:
-            response.body = []
-            for part in body:
-                self.bytes_out += len(part)
-            if (response.chunked or response.until_close) and self.message.version == "1.1":
-                data += b"".join([b"%x\r\n%b\r\n" % (len(part), part) for part in body])
-            elif len(body) == 1:
-                data = data + body[0] if data else body[0]
-            else:
-                data += b"".join(body)
-        if response.complete:
-            if (response.chunked or response.until_close) and self.message.version == "1.1":
-                data += b"0\r\n" + trailer_lines(response.trailers) + b"\r\n"
-            if data:
-                self.client.write(data)
-            self._finish(response.reusable)
-        else:
-            if data:
-                self.client.write(data)
-            self.client.deadline = self.plane.now + self.plane.timeouts.idle
-
-    def _relay_interim(self, response: ResponseParser) -> None:
-        if self.message.version == "1.1":  # RFC 9110 section 15.2: none to HTTP/1.0
-            for interim in response.interim:
-                self.client.write(interim_head(interim))
-        response.interim = []
-
-    def _start(self, response: ResponseParser) -> bytes:
-        """The response's head for the client. From here on the exchange can't be retried."""
-        message, decision = self.message, self.decision
-        assert decision is not None
-        self.response_started = True
-        self.status = response.status
-        to_http10 = message.version != "1.1"
-        unframed = to_http10 and (response.chunked or response.until_close)
-        if not self.close_client and (unframed or not self.request_done or self.plane.draining):
-            self.close_client = True
-        extra = self.client.extra
-        route = decision.route
-        if decision.fresh:
-            assert route.sticky is not None and decision.bucket is not None
-            extra += b"Set-Cookie: %b=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax\r\n" % (
-                route.sticky.name,
-                route.sticky.sign(decision.bucket),
-                route.sticky.max_age,
-            )
-        if route.expose_upstream:
-            extra += b"X-Headgate-Upstream: " + self.snapshot.upstreams[self.upstream].name.encode() + b"\r\n"
-        return client_head(
-            response,
-            to_http10=to_http10,
-            close=self.close_client,
-            keep_alive=to_http10 and not self.close_client,
-            extra=extra,
-        )
-
-    def _switch(self, response: ResponseParser) -> None:
-        """101: from here on bytes pass both ways as they come, if it is what the client asked for."""
-        connection = self.connection
-        assert connection is not None
-        if not self.message.upgrade or response.upgraded is None:
-            self._upstream_failed(ErrorKind.BAD_RESPONSE, None)
-            return
-        self.close_client = True
-        self.client.write(self._start(response))
-        Tunnel(self, self.client, connection).open(response.upgraded)
+        """The upstream sent bytes."""
+        response_arrived(self, response)
 
     # Failure
 
@@ -340,9 +191,9 @@ class Exchange:
             self.response_arrived(response)
             return
         stale = connection.used and not response.head_complete and not response.interim
-        self._upstream_failed(ErrorKind.RESET, RetryOn.RESET, stale=stale)
+        self.upstream_failed(ErrorKind.RESET, RetryOn.RESET, stale=stale)
 
-    def _upstream_failed(self, kind: ErrorKind, on: RetryOn | None, stale: bool = False) -> None:
+    def upstream_failed(self, kind: ErrorKind, on: RetryOn | None, stale: bool = False) -> None:
         """Try again if that is allowed, else fail. `stale`: a kept connection was closed as we used it, which says nothing of
         the upstream; an idempotent request is then sent once more without counting as a retry (RFC 9112 section 9.3.1)."""
         may = not self.response_started and (self.replayable or self.connection is None)
@@ -354,9 +205,9 @@ class Exchange:
                 return
             if on is not None and self._retry_on(on):
                 return
-        self._fail(kind)
+        self.fail(kind)
 
-    def _retry_for_status(self, status: int) -> bool:
+    def retried_for(self, status: int) -> bool:
         decision = self.decision
         assert decision is not None
         policy = decision.route.retry
@@ -367,7 +218,8 @@ class Exchange:
     def _retry_on(self, on: RetryOn | None) -> bool:
         """Retry on another endpoint of the same upstream while there is one not tried, then on stable if the policy says so."""
         plane, decision = self.plane, self.decision
-        assert decision is not None and self.pool is not None
+        assert decision is not None
+        assert self.pool is not None
         route, policy = decision.route, decision.route.retry
         if policy is None or (on is not None and on not in policy.on) or self.attempts > policy.attempts:
             return False
@@ -394,7 +246,7 @@ class Exchange:
         self.snapshot = self.plane.snapshot
         open_upstream = self.plane.open_upstream(self.decision.route.name, name)
         if open_upstream is None:
-            self._answer(ErrorKind.NO_ENDPOINT)
+            self.refuse(ErrorKind.NO_ENDPOINT)
             return
         self.upstream = open_upstream
         self._lease()
@@ -407,7 +259,7 @@ class Exchange:
                 self.tried = ()
                 self._again(self.decision.route.stable)
         else:
-            self._fail(ErrorKind.CUT_BACK)
+            self.fail(ErrorKind.CUT_BACK)
 
     def timed_out(self) -> None:
         """The client connection's deadline passed in the middle of this exchange."""
@@ -415,15 +267,15 @@ class Exchange:
             assert self.pool is not None
             self.pool.leave(self)
             self.waiting = False
-            self._fail(ErrorKind.OVERLOADED)
+            self.fail(ErrorKind.OVERLOADED)
         elif not self.message.complete and self.client.reading:
-            self._fail(ErrorKind.REQUEST_TIMEOUT)
+            self.fail(ErrorKind.REQUEST_TIMEOUT)
         else:
-            self._fail(ErrorKind.RESPONSE_TIMEOUT)
+            self.fail(ErrorKind.RESPONSE_TIMEOUT)
 
     def bad_body(self, kind: ErrorKind) -> None:
         """The rest of the request's body is not what its head promised."""
-        self._fail(kind)
+        self.fail(kind)
 
     def client_lost(self) -> None:
         """The client's connection ended: nobody waits for the answer, so the upstream is let go at once."""
@@ -436,22 +288,22 @@ class Exchange:
         self.plane.stats.count("client_disconnects")
         if not self.response_started:
             self.status = CLIENT_GONE
-        self._finish(reusable=False)
+        self.finish(reusable=False)
 
     def tunnel_ended(self) -> None:
-        self._finish(reusable=False)
+        self.finish(reusable=False)
 
-    def _fail(self, kind: ErrorKind) -> None:
+    def fail(self, kind: ErrorKind) -> None:
         """End in an error of our own: an answer if none was begun, else a cut, so that the client sees it is incomplete."""
         if self.response_started:
             self.error = kind
             self.plane.stats.count("gateway_errors", kind.label)
             self.client.abort()
-            self._finish(reusable=False)
+            self.finish(reusable=False)
         else:
-            self._answer(kind)
+            self.refuse(kind)
 
-    def _answer(self, kind: ErrorKind) -> None:
+    def refuse(self, kind: ErrorKind) -> None:
         self.error = kind
         self.status = kind.status
         self.plane.stats.count("gateway_errors", kind.label)
@@ -466,7 +318,7 @@ class Exchange:
                 request_id=self.message.request_id,
             )
         )
-        self._finish(reusable=False)
+        self.finish(reusable=False)
 
     # Stage: finish
 
@@ -475,7 +327,7 @@ class Exchange:
         if connection is not None:
             connection.end(False, 0.0)
 
-    def _finish(self, reusable: bool) -> None:
+    def finish(self, reusable: bool) -> None:
         """The one end: lease released, counted, logged; the client goes on with its next request."""
         assert not self.ended
         self.ended = True

@@ -7,6 +7,9 @@ that most fields of a head cost one look into a set.
 from __future__ import annotations
 
 Field = tuple[bytes, bytes]
+NO_LENGTH = -1
+"""In place of a Content-Length that is not there."""
+MAX_TRAILERS = 32
 
 # RFC 9110 section 7.6.1 and what older software still sends. Proxy-Auth* are meant for this hop.
 HOP_BY_HOP = frozenset(

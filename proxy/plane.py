@@ -11,9 +11,9 @@ from proxy.access_log import AccessLog
 from proxy.control import InFlight, Publish
 from proxy.dial import dial
 from proxy.fields import REQUEST_PREFIXES, REQUEST_SPECIALS, REQUEST_WATCHED, FieldTable
-from proxy.http1 import ResponseParser
 from proxy.pool import Pool, Upstreams
 from proxy.response_head import response_table
+from proxy.response_parser import ResponseParser
 from proxy.stats import Tally, WorkerStats
 from proxy.tasks import spawn
 from routing.geo import Geo

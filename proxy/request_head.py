@@ -9,8 +9,8 @@ import random
 import re
 
 from proxy.errors import ErrorKind
-from proxy.fields import FRAMING, FieldTable, listed, listed_fields, without
-from proxy.http1 import NO_LENGTH, RequestMessage
+from proxy.fields import FRAMING, NO_LENGTH, FieldTable, listed, listed_fields, without
+from proxy.request_parser import RequestMessage
 
 # RFC 9112 section 3.2.1, without the characters RFC 3986 leaves out of a path or query except those that browsers send raw.
 _ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*\Z")

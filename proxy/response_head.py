@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.fields import RESPONSE_SPECIALS, FieldTable, listed_fields, without
-from proxy.http1 import NO_LENGTH, Interim, ResponseParser
+from proxy.fields import NO_LENGTH, RESPONSE_SPECIALS, FieldTable, listed_fields, without
+from proxy.response_parser import Interim, ResponseParser
 
 
 def interim_head(interim: Interim) -> bytes:

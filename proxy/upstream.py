@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from proxy.http1 import ResponseParser
+from proxy.response_parser import ResponseParser
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange

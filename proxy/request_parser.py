@@ -1,0 +1,227 @@
+"""Requests out of a client's bytes, without I/O. The grammar is llhttp's (httptools) in its strict setting; what it lets
+through and RFC 9112 does not is refused in `request_head.py`.
+
+The parser lives as long as its connection and only collects, whole and partial requests in order: whoever feeds it looks at
+what is there when `feed` returns, so no callback ever re-enters. A body of known length that outlasts the first read bypasses
+llhttp: its bytes are counted, not copied.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import httptools
+
+from proxy.errors import ErrorKind
+from proxy.fields import MAX_TRAILERS, NO_LENGTH, Field, FieldTable
+from routing.request import Request
+
+
+class RequestMessage(Request):
+    """One request as it comes in: what routing looks at (see `request_head.examine`), and how it was sent.
+
+    `lines` are the fields that go on as they came, `noted` those to be looked at (fields.py), sorted by the table's
+    `generation`. `body` holds what has arrived and was not yet taken; `left` counts the bytes still to come of a body that
+    outlasts the first read and whose length is known.
+    """
+
+    __slots__ = (
+        "body",
+        "chunked",
+        "complete",
+        "content_length",
+        "generation",
+        "keep_alive",
+        "left",
+        "lines",
+        "noted",
+        "request_id",
+        "target",
+        "trailers",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(self, generation: int) -> None:
+        super().__init__(b"", b"", b"")
+        self.target = b""
+        self.version = ""
+        self.lines: list[bytes] = []
+        self.noted: list[Field] = []
+        self.generation = generation
+        self.trailers: list[Field] = []
+        self.body: list[bytes] = []
+        self.left = NO_LENGTH
+        self.content_length = NO_LENGTH
+        self.chunked = False
+        self.keep_alive = True
+        self.upgrade = False
+        self.complete = False
+        self.request_id = b""
+
+
+class RequestParser:
+    """Feed bytes; take requests from `requests`. A request enters when its head is complete; its body and `complete` fill
+    in later. After an error `error` is set, and nothing further is read."""
+
+    __slots__ = (
+        "_count",
+        "_current",
+        "_head_bytes",
+        "_in_head",
+        "_limit_fields",
+        "_limit_head",
+        "_limit_line",
+        "_lines",
+        "_parser",
+        "_plain",
+        "_table",
+        "error",
+        "requests",
+        "upgraded",
+    )
+
+    def __init__(self, table: FieldTable, limit_line: int, limit_head: int, limit_fields: int) -> None:
+        self._table = table
+        self._plain = table.plain
+        self._limit_line = limit_line
+        self._limit_head = limit_head
+        self._limit_fields = limit_fields
+        self._parser = httptools.HttpRequestParser(self)
+        self._current = RequestMessage(0)
+        self._lines = self._current.lines
+        self._count = 0
+        self._in_head = False
+        self._head_bytes = 0
+        self.requests: deque[RequestMessage] = deque()
+        self.error: ErrorKind | None = None
+        self.upgraded: bytes | None = None
+        """Behind a request that asks for an upgrade: the bytes that followed, not parsed. See `resume`."""
+
+    @property
+    def in_head(self) -> bool:
+        """Whether a head has begun and is not complete."""
+        return self._in_head
+
+    def feed(self, data: bytes) -> None:
+        if self.error is not None:
+            return
+        if self._current.left > 0:
+            data = self._pass_body(self._current, data)
+            if not data:
+                return
+        continued = self._in_head
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stop_at_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if self.error is None:
+                self.error = ErrorKind.BAD_REQUEST
+        if self._in_head:
+            self._head_bytes = self._head_bytes + len(data) if continued else len(data)
+            if self._head_bytes > self._limit_head:
+                self.error = ErrorKind.HEAD_TOO_LARGE if self._count else ErrorKind.TARGET_TOO_LONG
+        elif len(data) > self._limit_head:
+            self._check_heads()
+        if not (self._in_head or self._current.complete or self._current.chunked) and self._current.left == NO_LENGTH:
+            self._measure(self._current)
+
+    def _check_heads(self) -> None:
+        """Of a read larger than a head may be: whether a head in it is larger than a head may be."""
+        for number, message in enumerate(self.requests):
+            size = len(message.target) + sum(len(line) + 2 for line in message.lines)
+            size += sum(len(name) + len(value) + 4 for name, value in message.noted)
+            if size > self._limit_head:
+                self.error = ErrorKind.HEAD_TOO_LARGE
+                while len(self.requests) > number:
+                    self.requests.pop()
+                break
+
+    def resume(self) -> None:
+        """Go on behind a request whose upgrade did not come about."""
+        behind, self.upgraded = self.upgraded, None
+        self._parser = httptools.HttpRequestParser(self)
+        if behind:
+            self.feed(behind)
+
+    def release(self) -> None:
+        """The connection has ended: no cycle is left to collect."""
+        self._parser = None  # type: ignore[assignment]
+
+    def _stop_at_upgrade(self, behind: bytes) -> None:
+        """llhttp stops behind any head that asks for an upgrade, even one with a body: then the body is what counts."""
+        current = self._current
+        self._measure(current)
+        if current.chunked:
+            self.error = ErrorKind.BAD_REQUEST
+        elif current.left > 0:
+            current.complete = current.upgrade = False
+            self._parser = httptools.HttpRequestParser(self)
+            self.feed(behind)
+        else:
+            self.upgraded = behind
+
+    def _measure(self, current: RequestMessage) -> None:
+        """Of a request whose body is not all here: what is still to come, so that it can bypass llhttp."""
+        for name, value in current.noted:
+            if name == b"content-length":
+                current.left = int(value) - sum(map(len, current.body))
+            elif name == b"transfer-encoding":
+                current.chunked = True
+
+    def _pass_body(self, current: RequestMessage, data: bytes) -> bytes:
+        """Counts body bytes past llhttp; returns what is behind the body."""
+        left = current.left
+        if len(data) < left:
+            current.left = left - len(data)
+            current.body.append(data)
+            return b""
+        current.left = 0
+        current.body.append(data if len(data) == left else data[:left])
+        current.complete = True
+        self._parser = httptools.HttpRequestParser(self)  # the old one still waits for the body
+        return data[left:]
+
+    # llhttp's callbacks
+
+    def on_message_begin(self) -> None:
+        self._current = current = RequestMessage(self._table.generation)
+        self._lines = current.lines
+        self._count = 0
+        self._in_head = True
+
+    def on_url(self, part: bytes) -> None:
+        self._current.target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            self._count += 1
+            if name in self._plain:
+                self._lines.append(b": ".join((name, value)))
+            else:
+                self._table.note(name, value, self._lines, self._current.noted)
+        else:
+            self._current.trailers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        current, parser = self._current, self._parser
+        current.method = parser.get_method()
+        current.version = parser.get_http_version()
+        current.keep_alive = parser.should_keep_alive()
+        current.upgrade = parser.should_upgrade()
+        if len(current.target) > self._limit_line:
+            self.error = ErrorKind.TARGET_TOO_LONG
+        elif self._count > self._limit_fields:
+            self.error = ErrorKind.HEAD_TOO_LARGE
+        elif self.error is None:
+            self.requests.append(current)
+
+    def on_body(self, part: bytes) -> None:
+        self._current.body.append(part)
+
+    def on_message_complete(self) -> None:
+        if len(self._current.trailers) > MAX_TRAILERS:
+            self.error = ErrorKind.HEAD_TOO_LARGE
+        self._current.complete = True
