@@ -71,6 +71,7 @@ def test_weights_that_are_fine_are_accepted(weights: dict[str, float]) -> None:
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda each: st.lists(each) | st.dictionaries(st.text(), each),
+    max_leaves=5,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin.state.engine import FILE, embedded_engine
-from admin.state.migrate import known_revisions
+from admin.state.migrate import known_revisions, upgrade
 from admin.state.schema import SCHEMA, metadata
 from admin.state.store import (
     AuditEntry,
@@ -115,6 +116,29 @@ async def test_the_migrations_make_the_tables_that_the_code_names(engine: AsyncE
 
     async with engine.connect() as connection:
         assert await connection.run_sync(differences) == []
+
+
+async def test_a_migration_that_is_cut_short_leaves_nothing_behind(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.run_sync(upgrade)
+        await connection.rollback()
+        tables = await connection.execute(text("SELECT name FROM sqlite_master"))
+        assert tables.all() == []
+    assert (await Store(engine).open()).revision == 0
+
+
+async def test_reading_the_audit_log_disturbs_no_change_under_way(store: Store) -> None:
+    async def write() -> None:
+        for revision in range(1, 31):
+            await store.commit(revision - 1, Change(revision, {("route", "shop"): {"at": revision}}, [ENTRY]))
+
+    async def read() -> None:
+        for _ in range(60):
+            await store.entries(route=None, before=None, limit=5)
+
+    await asyncio.gather(write(), read(), read())
+    assert len(await store.entries(route=None, before=None, limit=100)) == 30
+    assert (await store.open()).states["route", "shop"].value == {"at": 30}
 
 
 def test_the_newest_migration_is_the_schema_of_the_code() -> None:
