@@ -52,9 +52,7 @@ class Child:
             if module == "proxy.worker" and (compiled := compiled_path()) is not None:
                 environment["PYTHONPATH"] = str(compiled)
             command = [sys.executable, "-P", "-m", module, "--control-fd", str(theirs.fileno()), *arguments]
-            self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno(), *fds], stdin=subprocess.DEVNULL, env=environment
-            )
+            self._process = _popen(command, [theirs.fileno(), *fds], environment)
         await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=ours)
 
     @property
@@ -79,6 +77,11 @@ class Child:
                 os.kill(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    def end(self) -> None:
+        """Kill, and report the exit now rather than when its socket says so."""
+        self.kill()
+        self._lost()
+
     def _message(self, message: Message) -> None:
         self._heard = time.monotonic()
         if not self.up:
@@ -101,3 +104,8 @@ class Child:
     @property
     def exit_status(self) -> int | None:
         return self._process.poll() if self._process is not None else None
+
+
+def _popen(command: Sequence[str], fds: Sequence[int], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Not asyncio's own: the exit is seen by the control socket's end, and is to be waited for at once when we kill."""
+    return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.control import ListenerSettings
+from proxy.worker import server_context
 from routing.config import Config, Listen
 
 BACKLOG = 4096
@@ -40,6 +42,18 @@ def workers_of(config: Config) -> int:
     except (OSError, ValueError):
         pass  # no cgroup v2, or "max"
     return cpus
+
+
+def tls_problem(listen: Listen) -> str | None:
+    """What is wrong with a listener's certificate files, or None."""
+    if listen.tls is None:
+        return None
+    tls = listen.tls
+    try:
+        server_context(ListenerSettings(-1, "", str(tls.certificate), str(tls.key), tls.min_version))
+    except (OSError, ssl.SSLError) as error:
+        return f"cannot use certificate {tls.certificate} with key {tls.key}: {error}"
+    return None
 
 
 def open_sockets(config: Config, workers: int) -> list[WorkerSockets]:

@@ -10,6 +10,6 @@ import typer
 
 def run(config: Annotated[Path, typer.Argument(metavar="CONFIG", show_default=False)]) -> None:
     """Run the gateway in the foreground. SIGTERM drains and stops it, SIGHUP reads CONFIG again."""
-    from admin.supervisor import run_gateway
+    from admin.launch import run_gateway
 
     raise typer.Exit(run_gateway(config))
