@@ -3,6 +3,7 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 # Dependencies first: this layer changes only with the locks. /opt/build makes the wheel and stays behind.
 COPY requirements-run.lock requirements-build.lock ./
@@ -11,9 +12,11 @@ RUN python -m venv --without-pip /opt/venv \
  && python -m venv /opt/build \
  && /opt/build/bin/pip install --require-hashes --no-deps -r requirements-build.lock
 COPY . .
-# Compiled here because the user below may not write to /opt/venv.
+# Byte code and the workers' compiled form are made here: the user below may not write to /opt/venv.
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
  && python -m pip --python /opt/venv/bin/python install --no-deps --no-index /wheel/*.whl \
+ && /opt/build/bin/python -m admin.compiled --prefix /opt/venv \
+ && test -d /opt/venv/lib/headgate-compiled \
  && /opt/venv/bin/python -m compileall -q /opt/venv/lib
 
 FROM ${BASE}

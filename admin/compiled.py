@@ -1,8 +1,8 @@
 """The workers' code compiled by mypyc: the same modules, about half the processor time a request (docs/performance.md).
 
-`python -m admin.compiled` makes it where a C compiler is at hand; without one the workers run the sources as they are. The
-result lies outside the packages, under a name made of the sources' hash, so edited sources are never shadowed: they simply
-have no compiled form until it is made again.
+`make compile` (`python -m admin.compiled`) makes it where a C compiler is at hand; without one the workers run the sources as
+they are. The result lies outside the packages, under a name made of the sources' hash, so edited sources are never shadowed:
+they simply have no compiled form until it is made again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ MODULES = (
     "proxy/upstream.py",
 )
 _ROOT = Path(__file__).resolve().parents[1]
-_HOME = Path(sys.prefix) / "lib" / "headgate-compiled"
 
 
 @cache
@@ -62,21 +61,27 @@ def compiled_path() -> Path | None:
     `HEADGATE_COMPILED=0` in the environment turns it off."""
     if os.environ.get("HEADGATE_COMPILED") == "0":
         return None
-    folder = _HOME / _fingerprint()
+    folder = _home(sys.prefix) / _fingerprint()
     return folder if folder.is_dir() else None
 
 
-def build() -> str | None:
-    """Compile. Returns why that can't be done here, or None. Raises subprocess.CalledProcessError if it fails half way."""
-    if compiled_path() is not None:
+def _home(prefix: str) -> Path:
+    return Path(prefix) / "lib" / "headgate-compiled"
+
+
+def build(prefix: str = sys.prefix) -> str | None:
+    """Compile for the environment at `prefix`, with mypyc from this one; same interpreter. Returns why that can't be done
+    here, or None. Raises subprocess.CalledProcessError if it fails half way."""
+    home = _home(prefix)
+    target = home / _fingerprint()
+    if target.is_dir():
         return None
     if shutil.which(os.environ.get("CC", "cc")) is None:
         return "there is no C compiler"
     if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
         return "Python's C headers are not installed"
-    target = _HOME / _fingerprint()
-    _HOME.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_HOME) as name:
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home) as name:
         folder = Path(name)
         for package in PACKAGES:
             shutil.copytree(_ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -93,16 +98,18 @@ def build() -> str | None:
             sys.stderr.write(done.stdout + done.stderr)
             raise subprocess.CalledProcessError(done.returncode, command)
         shutil.rmtree(folder / "build")
-        for old in _HOME.iterdir():
-            if old != folder:
+        for old in home.iterdir():
+            if not old.name.startswith(tempfile.gettempprefix()):  # another build may be under way
                 shutil.rmtree(old, ignore_errors=True)
         shutil.copytree(folder, target)
     return None
 
 
 def main() -> int:
+    """`python -m admin.compiled [--prefix DIR]`: DIR is a virtual environment other than this one."""
+    prefix = sys.argv[2] if sys.argv[1:2] == ["--prefix"] else sys.prefix
     try:
-        problem = build()
+        problem = build(prefix)
     except subprocess.CalledProcessError as error:
         problem = f"the compiler failed (exit status {error.returncode})"
     if problem is not None:
