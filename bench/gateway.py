@@ -1,0 +1,120 @@
+"""The gateway under measurement: the real command, in a folder of its own, on ports that the system chooses."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import IO, Any
+
+from admin.client import AdminClient, find_target
+
+COMMAND = str(Path(sys.executable).with_name("headgate"))
+ROUTE = "shop"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """`begun` is when its process was started (monotonic)."""
+
+    process: subprocess.Popen[bytes]
+    state: Path
+    port: int
+    begun: float
+
+    def api(self) -> AdminClient:
+        return AdminClient(find_target(None, None, str(self.state), {}))
+
+    def workers(self) -> list[int]:
+        """Their process ids, in the order of their numbers."""
+        found: dict[int, int] = {}
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in map(int, children):
+            title = Path(f"/proc/{pid}/cmdline").read_bytes().decode("latin-1")
+            if match := re.match(r"headgate: worker (\d+)", title):
+                found[int(match[1])] = pid
+        return [found[number] for number in sorted(found)]
+
+
+def shop(ports: Mapping[str, int], **more: object) -> dict[str, Any]:
+    """A configuration with one route that has what a real one has: two rules, sticky clients, retries. `ports` are those of
+    upstreams on loopback; blue is stable, canary has half of the traffic."""
+    return {
+        "geo": {"ranges": {"127.0.0.0/8": {"country": "US", "subdivision": "US-NY"}}},
+        "upstreams": {name: {"endpoints": [f"http://127.0.0.1:{port}"]} for name, port in ports.items()},
+        "routes": {
+            ROUTE: {
+                "match": {"path_prefix": "/"},
+                "stable": "blue",
+                "weights": {"blue": 50, "canary": 50},
+                "rules": [
+                    {"when": {"header": {"x-canary": "true"}}, "send": "canary"},
+                    {"when": {"geo": {"country": ["DE", "AT"]}}, "send": "canary"},
+                ],
+                "sticky": {"cookie": "hg_bucket"},
+                "retry": {"attempts": 1, "on": ["connect", "reset", 502, 503, 504], "budget": "20%"},
+            }
+        },
+        **more,
+    }
+
+
+@contextmanager
+def running(config: Mapping[str, Any]) -> Iterator[Gateway]:
+    """Serving when this enters; ended, with all its processes, when it leaves."""
+    with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
+        folder = Path(name)
+        path = folder / "gateway.json"
+        state = folder / "state"
+        listen = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}, "state": str(state)}
+        path.write_text(json.dumps({**config, **listen}))
+        begun = monotonic()
+        process = subprocess.Popen(
+            [COMMAND, "run", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder
+        )
+        try:
+            yield Gateway(process, state, _port(process), begun)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # the second time it kills what is left, and ends
+                process.wait()
+
+
+def _port(process: subprocess.Popen[bytes]) -> int:
+    """From the line that says that it serves. What it writes later is read too, and dropped: a full pipe would stop it."""
+    lines: queue.Queue[bytes] = queue.Queue()
+    assert process.stderr is not None
+    threading.Thread(target=_read, args=(process.stderr, lines), daemon=True).start()
+    said: list[bytes] = []
+    deadline = monotonic() + _START_SECONDS
+    while True:
+        try:
+            line = lines.get(timeout=max(0.0, deadline - monotonic()))
+        except queue.Empty:
+            raise SystemExit(f"the gateway did not start:\n{b''.join(said).decode()}") from None
+        said.append(line)
+        if not line:
+            raise SystemExit(f"the gateway ended with exit code {process.wait()}:\n{b''.join(said).decode()}")
+        if b'"event":"serving"' in line:
+            return int(json.loads(line)["addresses"][0].rpartition(":")[2])
+
+
+def _read(stream: IO[bytes], lines: queue.Queue[bytes]) -> None:
+    with stream:
+        for line in stream:
+            lines.put(line)
+    lines.put(b"")
