@@ -50,8 +50,13 @@ class Outcome:
     warnings: tuple[str, ...] = field(default=())
 
 
-def lay(document: Document, states: Mapping[str, RouteState], *, revision: int, secret: bytes) -> Laid:
-    """Compile and lay the live state over it. Raises ConfigError. Takes long for large documents: not for the loop."""
+def compile_document(document: Document, secret: bytes) -> Snapshot:
+    """Raises ConfigError. Takes long for a large document: not for the loop, and not while a cutback would have to wait."""
+    return compile_snapshot(document.config, revision=0, secret=secret)
+
+
+def lay(document: Document, compiled: Snapshot, states: Mapping[str, RouteState], revision: int) -> Laid:
+    """The live state over a compiled document."""
     config = document.config
     kept: dict[str, RouteState] = {}
     dropped: dict[str, str] = {}
@@ -64,7 +69,7 @@ def lay(document: Document, states: Mapping[str, RouteState], *, revision: int, 
         kept[name], why = carry_over(state, fingerprint(route), config.upstreams)
         if why:
             dropped[name] = why
-    snapshot = compile_snapshot(config, revision=revision, secret=secret)
+    snapshot = replace(compiled, revision=revision)
     for name, state in kept.items():
         if state != UNCHANGED:
             snapshot = snapshot.with_live(name, state.overlay())
@@ -165,10 +170,11 @@ class Gateway:
 
     async def adopt(self, document: Document, intent: Intent) -> Outcome:
         """Another document. Raises ConfigError or a RefusedError, and then everything stays."""
+        compiled = await asyncio.to_thread(compile_document, document, self._secret)
         async with self._lock:
             self._match(intent, [self.document_revision])
             revision = self.revision + 1
-            laid = await asyncio.to_thread(lay, document, self.laid.states, revision=revision, secret=self._secret)
+            laid = lay(document, compiled, self.laid.states, revision)
             if intent.dry_run:
                 return Outcome(self.revision, laid, tuple(laid.document.config.routes), None)
             receipt = await self._publish(self._everything(laid, revision))

@@ -12,7 +12,7 @@ from pathlib import Path
 from admin.audit import Auditor, Intent
 from admin.clock import utc_now
 from admin.document import Document, digest, from_file, from_kept
-from admin.gateway import DOCUMENT, ROUTE, Gateway, Laid, adoption, lay
+from admin.gateway import DOCUMENT, ROUTE, Gateway, Laid, adoption, compile_document, lay
 from admin.live import UNCHANGED, RouteState, Stamp, of_overlay
 from admin.logs import Logger
 from admin.publisher import Publisher
@@ -160,9 +160,10 @@ def _base(loaded: Loaded, at_workers: InForce, log: Logger) -> Base:
 
 def _lay(document: Document, base: Base, facts: Mapping[str, str]) -> Laid:
     try:
-        return lay(document, base.states, revision=base.revision, secret=bytes.fromhex(facts["secret"]))
+        compiled = compile_document(document, bytes.fromhex(facts["secret"]))
     except ConfigError as error:
         raise StartError(_one_line(error)) from error
+    return lay(document, compiled, base.states, base.revision)
 
 
 def _gateway(

@@ -21,7 +21,12 @@ _SAFE = frozenset({"GET", "HEAD"})
 _OPEN = frozenset(operation.path for operation in OPERATIONS if operation.role is None)
 NOBODY = Principal("", Role.VIEWER)
 
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_HEADERS = {
+    "Server": "headgate",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 def make_app(context: Context) -> web.Application:

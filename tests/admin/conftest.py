@@ -85,6 +85,12 @@ class Plane:
 Start = Callable[..., Awaitable[Plane]]
 
 
+def edit(config: Path, old: str, new: str) -> None:
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "headgate.yaml"

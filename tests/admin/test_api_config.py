@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import ssl
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
+from admin import gateway
 from proxy.control import Reload
+from proxy.tasks import spawn
 from routing.snapshot import CutbackMode
-from tests.admin.conftest import Plane, Start
+from tests.admin.conftest import Plane, Start, edit
 from tests.support.fake_supervisor import FakeSupervisor
 
 CONFIG = "/v1/config"
@@ -233,3 +240,56 @@ async def test_a_reload_asked_for_by_the_supervisor_is_made(plane: Plane) -> Non
     plane.supervisor.send(Reload())
     publish = await plane.supervisor.published_after(seen)
     assert (publish.revision, publish.snapshot is not None) == (seen + 1, True)
+
+
+async def test_a_cutback_does_not_wait_for_a_document_that_is_being_compiled(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    real = gateway.compile_document
+
+    def slow(*arguments: Any) -> Any:
+        began.set()
+        assert go_on.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(gateway, "compile_document", slow)
+    put = spawn(plane.call("PUT", CONFIG, json=await document(plane)), "put", lambda error: None)
+    await asyncio.to_thread(began.wait, 20)
+    assert (await plane.call("POST", "/v1/routes/shop/cutback")).json["receipt"]["applied"]
+    go_on.set()
+    assert (await put).json["revision"] == 3
+    assert plane.supervisor.published[-1].live["shop"].cutback is CutbackMode.CUT
+
+
+async def test_the_api_serves_tls_and_takes_a_rotated_certificate(start: Start, config: Path, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    files = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def issue() -> None:
+        made = authority.issue_cert("127.0.0.1")
+        files[1].write_bytes(made.private_key_pem.bytes())
+        files[0].write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
+
+    issue()
+    tls = f"tls: {{certificate: {files[0]}, key: {files[1]}}}"
+    edit(config, 'admin: {address: "127.0.0.1:0"}', f'admin: {{address: "127.0.0.1:0", {tls}}}')
+    plane = await start()
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async def serial() -> str:
+        host, port = plane.url.removeprefix("https://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port), ssl=trusting)
+        found = str(writer.get_extra_info("peercert")["serialNumber"])
+        writer.close()
+        await writer.wait_closed()
+        return found
+
+    assert plane.url.startswith("https://")
+    first = await serial()
+    assert await serial() == first
+    issue()
+    assert plane.process.server is not None
+    await plane.process.server.reload()
+    assert await serial() != first

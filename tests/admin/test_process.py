@@ -16,6 +16,7 @@ import pytest
 
 from proxy.control import Failed, Heartbeat, InForce, Notice, Publish, Ready
 from routing.snapshot import CutbackMode, Live
+from tests.admin.conftest import edit
 from tests.support.fake_supervisor import FakeSupervisor
 
 CUT = Live(None, CutbackMode.CUT)
@@ -43,10 +44,6 @@ async def call(folder: Path, method: str, path: str, **options: Any) -> Any:
 def title_of(pid: int) -> bytes:
     """As `ps` shows it."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")
-
-
-def edit(config: Path, old: str, new: str) -> None:
-    config.write_text(config.read_text().replace(old, new))
 
 
 async def refusal(supervisor: FakeSupervisor, config: Path, tmp_path: Path) -> str:
