@@ -100,6 +100,8 @@ class UpstreamConnection:
         if self.tunnel is not None:
             self.tunnel.upstream_lost()
         elif self.exchange is not None:
+            if exc is not None:
+                self.response.until_close = False  # a reset completes nothing, not even what the connection's end would
             self.exchange.upstream_lost()
         elif not was_closed:
             self.pool.forget(self)

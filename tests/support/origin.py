@@ -54,7 +54,10 @@ class Conversation(Wire):
 
     def receive(self) -> Arrival:
         """The next request, whole."""
-        arrival = self.receive_head()
+        return self.receive_body(self.receive_head())
+
+    def receive_body(self, arrival: Arrival) -> Arrival:
+        """The rest of it."""
         if arrival.get("transfer-encoding") == "chunked":
             arrival.body, trailers = self.chunks()
             arrival.trailers = tuple(trailers)
@@ -195,3 +198,25 @@ class Origin:
             thread.join(PATIENCE)
         if self._failures:
             raise self._failures[0]
+
+
+Scene = Callable[[Conversation, Arrival], None]
+
+
+class Scenes:
+    """A script for each target, so that tests share a gateway and yet have an upstream behave each in its own way. A scene
+    begins when the head of its request has come; the connection is kept for the next request unless the scene closes it."""
+
+    def __init__(self) -> None:
+        self._scenes: dict[str, Scene] = {}
+
+    def play(self, scene: Scene) -> str:
+        """The target that has this scene played."""
+        target = f"/scene/{len(self._scenes)}"
+        self._scenes[target] = scene
+        return target
+
+    def __call__(self, connection: Conversation) -> None:
+        while connection.sock.fileno() >= 0:
+            arrival = connection.receive_head()
+            self._scenes[arrival.target.partition("?")[0]](connection, arrival)

@@ -33,12 +33,12 @@ def descendants(pid: int) -> list[int]:
     return [own for child in children(pid) for own in (child, *descendants(child))]
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory in use (VmRSS)."""
+def memory_peak(pid: int) -> int:
+    """The most bytes of memory that it ever had in use (VmHWM, the peak of VmRSS): no moment between two looks is missed."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise AssertionError(f"process {pid} has no VmRSS")
+    raise AssertionError(f"process {pid} has no VmHWM")
 
 
 @contextmanager

@@ -1,0 +1,131 @@
+"""A body may be of any size, and who reads it may be slow: the workers' memory stays what it was."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.gateway import Gateway
+from tests.support.origin import Arrival, Conversation, Scenes
+from tests.support.processes import memory_peak
+from tests.support.stage import Stage
+from tests.support.wire import PATIENCE, Wire, request
+
+SIZE = 1 << 30
+CHUNK = bytes(1 << 20)
+GROWTH = 32 << 20
+# What the kernel keeps for a reader that does not read. Its buffers, not ours, so as small as it allows.
+RECEIVE_BUFFER = 64 * 1024
+
+
+@dataclass(slots=True)
+class Theatre:
+    gateway: Gateway
+    scenes: Scenes
+
+
+@pytest.fixture(scope="module")
+def theatre(shared: Stage) -> Theatre:
+    scenes = Scenes()
+    origin = shared.origin(scenes, receive_buffer=RECEIVE_BUFFER)
+    gateway = shared.running({"blue": origin.url})
+    with gateway.connect() as client:  # what a worker needs once counts as there before
+        client.send(request(scenes.play(lambda connection, arrival: connection.answer(bytes(1 << 20)))))
+        client.response()
+    return Theatre(gateway, scenes)
+
+
+def send_rest(wire: Wire, size: int) -> None:
+    while size:
+        part = CHUNK[: min(size, len(CHUNK))]
+        wire.send(part)
+        size -= len(part)
+
+
+def test_1_gib_answer_to_a_slow_reader_keeps_memory_flat(theatre: Theatre) -> None:
+    blocked = threading.Event()
+    held: list[int] = []
+
+    def scene(connection: Conversation, arrival: Arrival) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        held.append(connection.send_until_blocked(CHUNK, SIZE))
+        blocked.set()
+        send_rest(connection, SIZE - held[0])
+
+    pid = theatre.gateway.worker()
+    before = memory_peak(pid)
+    with theatre.gateway.connect(receive_buffer=RECEIVE_BUFFER) as client:
+        client.send(request(theatre.scenes.play(scene)))
+        client.head()
+        assert blocked.wait(PATIENCE)
+        assert held[0] < 64 << 20, "the gateway took what nobody was reading"
+        assert memory_peak(pid) - before < GROWTH
+        assert client.skim(SIZE) == SIZE
+    assert memory_peak(pid) - before < GROWTH
+
+
+def test_1_gib_upload_to_a_slow_upstream_keeps_memory_flat(theatre: Theatre) -> None:
+    read_on = threading.Event()
+
+    def scene(connection: Conversation, arrival: Arrival) -> None:
+        assert read_on.wait(PATIENCE)
+        connection.answer(b"%d" % connection.skim(SIZE))
+
+    pid = theatre.gateway.worker()
+    before = memory_peak(pid)
+    with theatre.gateway.connect() as client:
+        client.send(request(theatre.scenes.play(scene), method="POST", fields={"Content-Length": str(SIZE)}))
+        held = client.send_until_blocked(CHUNK, SIZE)
+        assert held < 64 << 20, "the gateway took what nobody was reading"
+        assert memory_peak(pid) - before < GROWTH
+        read_on.set()
+        send_rest(client, SIZE - held)
+        assert client.response().body == b"%d" % SIZE
+    assert memory_peak(pid) - before < GROWTH
+
+
+def test_endless_answer_to_a_reader_that_leaves_is_stopped(theatre: Theatre) -> None:
+    """Chunked, and the client is never heard of again: what was on its way is dropped, and the upstream is let go."""
+    stopped = threading.Event()
+
+    def scene(connection: Conversation, arrival: Arrival) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                connection.send(b"100000\r\n" + CHUNK + b"\r\n")
+        except OSError:
+            stopped.set()
+
+    pid = theatre.gateway.worker()
+    before = memory_peak(pid)
+    with theatre.gateway.connect(receive_buffer=RECEIVE_BUFFER) as client:
+        client.send(request(theatre.scenes.play(scene)))
+        client.head()
+        client.skim(8 << 20)
+    assert stopped.wait(PATIENCE)
+    assert memory_peak(pid) - before < GROWTH
+
+
+def test_many_slow_readers_at_once_cost_what_each_may_hold(theatre: Theatre) -> None:
+    def scene(connection: Conversation, arrival: Arrival) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        connection.send_until_blocked(CHUNK, SIZE)
+        blocked.release()
+        connection.wait_closed()
+
+    blocked = threading.Semaphore(0)
+    target = theatre.scenes.play(scene)
+    pid = theatre.gateway.worker()
+    before = memory_peak(pid)
+    clients = [theatre.gateway.connect(receive_buffer=RECEIVE_BUFFER) for _ in range(20)]
+    try:
+        for client in clients:
+            client.send(request(target))
+        for _ in clients:
+            assert blocked.acquire(timeout=PATIENCE)
+        assert memory_peak(pid) - before < GROWTH
+    finally:
+        for client in clients:
+            client.close()
