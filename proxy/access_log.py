@@ -60,7 +60,7 @@ class AccessLog:
         }
         if decision is not None:
             line["route"] = decision.route.name
-            line["upstream"] = exchange.snapshot.upstreams[exchange.upstream].name
+            line["upstream"] = exchange.upstream_name
             line["endpoint"] = exchange.pool.endpoint.url if exchange.pool is not None else None
             line["reason"] = decision.reason.value
             line["attempts"] = exchange.attempts

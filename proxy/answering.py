@@ -84,7 +84,7 @@ def _start(exchange: Exchange, response: ResponseParser) -> bytes:
             b"; Secure" if exchange.client.tls else b"",
         )
     if route.expose_upstream:
-        extra += b"X-Headgate-Upstream: " + exchange.snapshot.upstreams[exchange.upstream].name.encode() + b"\r\n"
+        extra += b"X-Headgate-Upstream: " + exchange.upstream_name.encode() + b"\r\n"
     return client_head(
         response,
         to_http10=to_http10,

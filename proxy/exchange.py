@@ -92,6 +92,10 @@ class Exchange:
         )
         return f"<Exchange {self.message.method!r} {self.message.target!r} {stage} upstream={self.upstream}>"
 
+    @property
+    def upstream_name(self) -> str:
+        return self.snapshot.upstreams[self.upstream].name
+
     # Stage: begin
 
     def begin(self) -> None:

@@ -36,7 +36,6 @@ class Plane:
     def __init__(self, snapshot: Snapshot, live: dict[str, Live], on_error: Callable[[BaseException], None]) -> None:
         self._on_error = on_error
         self._clients: set[ClientConnection] = set()
-        self._live: dict[str, Live] = {}
         self.now = monotonic()
         """The time of the last sweep: exact enough for deadlines."""
         self.draining = False
@@ -47,62 +46,60 @@ class Plane:
         self.upstreams = Upstreams(self._dial)
         self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES)
         self.response_table = response_table()
-        self.access_log: AccessLog | None = None
+        self.geo = Geo(snapshot.geo)
+        self.access_log = _open_log(snapshot, self.stats)
+        self.snapshot = snapshot
+        self.timeouts: Timeouts = snapshot.timeouts
         self.adopt(snapshot, live)
 
     # State
 
     def adopt(self, snapshot: Snapshot, live: dict[str, Live]) -> None:
-        """Replace everything. Requests under way go on as they were decided."""
-        before: Snapshot | None = getattr(self, "snapshot", None)
-        self.timeouts: Timeouts = snapshot.timeouts
+        """Replace everything. Requests that were sent go on as they were decided."""
+        before = self.snapshot
+        if before.geo != snapshot.geo:
+            self.geo = Geo(snapshot.geo)
+        if before.access_log != snapshot.access_log:
+            if self.access_log is not None:
+                self.access_log.close()
+            self.access_log = _open_log(snapshot, self.stats)
+        self.timeouts = snapshot.timeouts
         self.upstreams.adopt(snapshot.upstreams, snapshot.limits.per_endpoint)
         self.request_table.watch(REQUEST_WATCHED | snapshot.wanted)
-        if before is None or before.geo != snapshot.geo:
-            self.geo = Geo(snapshot.geo)
-        self._open_log(before, snapshot)
         self.stats.bind(snapshot)
-        self._live = dict(live)
-        for name, state in live.items():
-            snapshot = snapshot.with_live(name, state)
-        self.snapshot: Snapshot = snapshot
-        self.draws.keep(snapshot.splits())
-
-    def _open_log(self, before: Snapshot | None, snapshot: Snapshot) -> None:
-        if before is not None and before.access_log == snapshot.access_log:
-            return
-        if self.access_log is not None:
-            self.access_log.close()
-        settings = snapshot.access_log
-        self.access_log = AccessLog(settings.path, settings.sample, self.stats) if settings.sample > 0 else None
+        self._put_in_force(snapshot, live, InFlight.FINISH)
 
     def apply(self, publish: Publish) -> dict[str, int]:
         """Put changed live state in force. When this returns, no request that was not sent yet will go to an upstream that
         lost its traffic. Returns how many are still out there, by upstream, after `publish.in_flight` was done to them."""
-        snapshot = self.snapshot
-        for name, state in publish.live.items():
+        return self._put_in_force(self.snapshot, publish.live, publish.in_flight)
+
+    def _put_in_force(self, snapshot: Snapshot, live: dict[str, Live], in_flight: InFlight) -> dict[str, int]:
+        for name, state in live.items():
             snapshot = snapshot.with_live(name, state)
-            self._live[name] = state
         self.snapshot = snapshot
         self.draws.keep(snapshot.splits())
-        changed = {route.name: route for route in snapshot.routes if route.name in publish.live}
-        for exchange in [e for e in self.active if self._lost(e, changed)]:
+        changed = {route.name: route for route in snapshot.routes if route.name in live}
+        for exchange in [exchange for exchange in self.active if self._lost(exchange, changed)]:
             if exchange.waiting:
                 exchange.reconsider()
-            elif publish.in_flight is not InFlight.FINISH:
-                exchange.cut_back(to_stable=publish.in_flight is InFlight.RETRY)
+            elif in_flight is not InFlight.FINISH:
+                exchange.cut_back(to_stable=in_flight is InFlight.RETRY)
         left: dict[str, int] = {}
         for exchange in self.active:
             if self._lost(exchange, changed):
-                name = exchange.snapshot.upstreams[exchange.upstream].name
+                name = exchange.upstream_name
                 left[name] = left.get(name, 0) + 1
         return left
 
-    @staticmethod
-    def _lost(exchange: Exchange, changed: dict[str, Route]) -> bool:
-        decision = exchange.decision
-        route = changed.get(decision.route.name) if decision is not None else None
-        return route is not None and not _open_to(route, exchange.upstream)
+    def _lost(self, exchange: Exchange, changed: dict[str, Route]) -> bool:
+        """Whether the exchange is at, or in line for, an upstream that its route may no longer use. By names: it may have
+        been decided by a snapshot with other indexes."""
+        route = changed.get(exchange.decision.route.name) if exchange.decision is not None else None
+        if route is None:
+            return False
+        upstream = self.snapshot.upstream_named(exchange.upstream_name)
+        return upstream is None or not _open_to(route, upstream.index)
 
     def open_upstream(self, route_name: str, upstream_name: str) -> int | None:
         """Where a retry of the route may go: the upstream, or stable if live state has closed it, or None if the route or
@@ -175,3 +172,8 @@ def _open_to(route: Route, upstream: int) -> bool:
     if route.cutback is CutbackMode.CUT:
         return upstream == route.stable
     return upstream not in route.closed
+
+
+def _open_log(snapshot: Snapshot, stats: WorkerStats) -> AccessLog | None:
+    settings = snapshot.access_log
+    return AccessLog(settings.path, settings.sample, stats) if settings.sample > 0 else None

@@ -38,10 +38,12 @@ from proxy.control import (
     WorkerSettings,
 )
 from proxy.plane import Plane
+from proxy.tasks import spawn
 from routing.snapshot import Snapshot
 
 HEARTBEAT_SECONDS = 0.25
 FLUSH_SECONDS = 0.1
+GEO_SECONDS = 1.0
 BACKLOG = 4096
 # The supervisor takes what we send at once, or is gone; counts that pile up beyond this are kept, not sent.
 MAX_BACKLOG = 4 * 1024 * 1024
@@ -61,6 +63,7 @@ class Worker:
         self._settings = WorkerSettings(-1)
         self._servers: list[asyncio.Server] = []
         self._plane: Plane | None = None
+        self._reported: dict[str, float] = {}
         self._stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -90,7 +93,7 @@ class Worker:
         except Exception as error:
             self._channel.send(Nack(publish.revision, f"{type(error).__name__}: {error}"))
             if self._phase is Phase.SETUP:
-                raise
+                self._crashed(error)  # nothing to go on with
             return
         self._channel.send(Ack(publish.revision, in_flight))
 
@@ -113,10 +116,9 @@ class Worker:
     # Serving
 
     def _serve(self, plane: Plane) -> None:
-        from proxy.tasks import spawn
-
         plane.sweep(self._loop)
-        self._flush()
+        self._flush(plane)
+        self._watch_geo(plane)
         spawn(self._listen(plane), "listen", self._crashed)
 
     async def _listen(self, plane: Plane) -> None:
@@ -166,22 +168,21 @@ class Worker:
         gauges = {"connections": float(plane.connections), "in_flight": float(len(plane.active))}
         for (upstream, endpoint), load in plane.upstreams.loads().items():
             gauges[f"endpoint_in_flight {upstream} {endpoint}"] = float(load)
-        if cells or counters or gauges != getattr(self, "_last_gauges", None):
-            self._last_gauges = gauges
+        if cells or counters or gauges != self._reported:
+            self._reported = gauges
             self._channel.send(Stats(self._settings.number, cells, counters, gauges))
 
-    def _flush(self) -> None:
-        """Ten times a second: the access log; now and then: the geo database on disk."""
-        plane = self._plane
-        if plane is not None:
-            if plane.access_log is not None:
-                plane.access_log.flush()
-            problem = plane.geo.refresh() if int(monotonic() * 10) % 10 == 0 else None
-            if problem is not None:
-                self._channel.send(
-                    Notice(f"worker {self._settings.number}", "error", "geo database not reloaded", problem)
-                )
-        self._loop.call_later(FLUSH_SECONDS, self._flush)
+    def _flush(self, plane: Plane) -> None:
+        if plane.access_log is not None:
+            plane.access_log.flush()
+        self._loop.call_later(FLUSH_SECONDS, self._flush, plane)
+
+    def _watch_geo(self, plane: Plane) -> None:
+        """Take up a geo database that was replaced on disk; a broken one is reported and the old one kept."""
+        problem = plane.geo.refresh()
+        if problem is not None:
+            self._channel.send(Notice(f"worker {self._settings.number}", "error", "geo database not reloaded", problem))
+        self._loop.call_later(GEO_SECONDS, self._watch_geo, plane)
 
     # Failure
 
