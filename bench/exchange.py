@@ -31,8 +31,8 @@ def _figures(form: str, folder: str | None) -> Iterator[Finding]:
     assert found["compiled"] == (folder is not None), "the bench ran another form than it says"
     note = f"best of {found['rounds']} rounds of {found['exchanges']:,}, median {found['median']:.2f} µs"
     yield Figure(f"{form}: an exchange", found["best"], "µs", None, note)
-    note = f"while it waits for its response; left behind by a thousand: {found['left']}"
-    yield Figure(f"{form}: blocks of an exchange", found["blocks"], "", None, note)
+    note = f"above what its connections hold; blocks left behind by a thousand: {found['left']}"
+    yield Figure(f"{form}: memory of an exchange", found["peak_bytes"] / 1024, "KB", None, note)
     yield Figure(
         f"{form}: objects in cycles", found["cycles"], "", 0, "a thousand exchanges; the collector never has work"
     )

@@ -8,17 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number. `limit` is what it must stay below or at, None where nothing was asked."""
+    """One measured number. `limit` is the most it may be, None where nothing was asked; `least` the least, the same for an
+    exact one."""
 
     what: str
     value: float
     unit: str
     limit: float | None = None
     note: str = ""
+    least: float | None = None
 
     @property
     def ok(self) -> bool | None:
-        return None if self.limit is None else self.value <= self.limit
+        if self.limit is None:
+            return None
+        return self.value <= self.limit and (self.least is None or self.value >= self.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ def _shown(value: float, unit: str) -> str:
 def _row(bench: str, finding: Finding) -> tuple[str, ...]:
     if isinstance(finding, NotMeasured):
         return bench, finding.what, "", "not measured", "", finding.why
-    asked = "" if finding.limit is None else f"≤ {_shown(finding.limit, finding.unit)}"
+    sign = "≤" if finding.least is None else "="
+    asked = "" if finding.limit is None else f"{sign} {_shown(finding.limit, finding.unit)}"
     verdict = {True: "ok", False: "MISSED", None: ""}[finding.ok]
     return bench, finding.what, asked, _shown(finding.value, finding.unit), verdict, finding.note
 

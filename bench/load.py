@@ -78,8 +78,7 @@ class Client(asyncio.Protocol):
         self._reconnecting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment]
         self._answer = b""
         self._later()
 
