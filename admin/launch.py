@@ -41,14 +41,15 @@ def _run(config_path: Path) -> int:
     problem = _file_problem(config)
     if problem is not None:
         raise LaunchError(problem)
-    lock = _lock_state(Path(config.state.dir))
+    state = Path(config.state.dir)
+    lock = _lock_state(state)
     try:
         slots = open_sockets(config, workers_of(config))
     except ListenError as error:
         raise LaunchError(str(error)) from error
 
     async def supervise() -> int:
-        return await Supervisor(config_path, config.timeouts.drain, slots).run()
+        return await Supervisor(config_path, state, config.timeouts.drain, slots).run()
 
     try:
         return asyncio.run(supervise())

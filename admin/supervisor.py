@@ -55,10 +55,12 @@ class Phase(Enum):
 
 
 class Supervisor:
-    """`drain_seconds` is what SIGTERM gives requests under way; `slots` are the sockets, one set a worker."""
+    """`state` is the state folder, `drain_seconds` what SIGTERM gives requests under way, `slots` the sockets, one set a
+    worker."""
 
-    def __init__(self, config_path: Path, drain_seconds: float, slots: list[WorkerSockets]) -> None:
+    def __init__(self, config_path: Path, state: Path, drain_seconds: float, slots: list[WorkerSockets]) -> None:
         self._config_path = config_path
+        self._state = state
         self._drain_seconds = drain_seconds
         self._slots = slots
         self._phase = Phase.STARTING
@@ -86,7 +88,7 @@ class Supervisor:
 
     async def _start_admin(self) -> None:
         self._admin = Child("admin", self._admin_up, self._from_admin, self._admin_exited)
-        await self._admin.start("admin.process", [str(self._config_path)], [])
+        await self._admin.start("admin.process", ["--state", str(self._state), str(self._config_path)], [])
 
     async def _start_worker(self, number: int) -> None:
         child = Child(f"worker {number}", self._worker_up, self._from_worker, self._worker_exited)
