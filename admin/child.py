@@ -19,6 +19,11 @@ SILENCE_SECONDS = 2.0
 # Importing and connecting, on a machine that is busy starting everything at once.
 BOOT_SECONDS = 20.0
 
+# Bodies pass in pieces of up to 64 KB, and glibc by default gives the top of the heap back to the kernel as soon as 128 KB are
+# free, to fault it in again page by page for the next: that was half of the processor time of large bodies (docs/performance.md).
+# So a worker keeps up to 16 MB. Other C libraries ignore these; an operator's own values win.
+WORKER_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(16 * 1024 * 1024), "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024)}
+
 
 class Child:
     """`on_message` gets all but heartbeats, `on_up` comes once with the first sign of life, `on_exit` once at the end."""
@@ -49,8 +54,10 @@ class Child:
             ours.setblocking(False)
             # -P: a folder called `proxy` where the gateway is started must not be taken for ours.
             environment = dict(os.environ)
-            if module == "proxy.worker" and (compiled := compiled_path()) is not None:
-                environment["PYTHONPATH"] = str(compiled)
+            if module == "proxy.worker":
+                environment = {**WORKER_MALLOC, **environment}
+                if (compiled := compiled_path()) is not None:
+                    environment["PYTHONPATH"] = str(compiled)
             command = [sys.executable, "-P", "-m", module, "--control-fd", str(theirs.fileno()), *arguments]
             self._process = _popen(command, [theirs.fileno(), *fds], environment)
         await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=ours)
