@@ -80,6 +80,7 @@ def build(prefix: str = sys.prefix) -> str | None:
         return "there is no C compiler"
     if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
         return "Python's C headers are not installed"
+    print("Compiling the workers' code (once for each state of the sources; about 20 seconds)", file=sys.stderr)
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home) as name:
         folder = Path(name)

@@ -102,7 +102,7 @@ class Supervisor:
 
     def _worker_up(self, child: Child) -> None:
         number = self._number(child)
-        child.send(WorkerSettings(number, tuple(self._slots[number].listeners)))
+        child.send(WorkerSettings(number, tuple(self._slots[number].listeners), len(self._slots)))
         self._broadcast.joined(number)
 
     def _from_worker(self, child: Child, message: Message) -> None:

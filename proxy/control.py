@@ -176,6 +176,8 @@ class WorkerSettings:
 
     number: int
     listeners: tuple[ListenerSettings, ...] = field(default=())
+    workers: int = 1
+    """How many workers share the gateway's limits."""
 
 
 Message = (

@@ -31,10 +31,14 @@ FASTEST_SWEEP = 0.05
 
 
 class Plane:
-    """One worker's data plane. One event loop owns it; nothing here waits."""
+    """One worker's data plane. One event loop owns it; nothing here waits. Of limits that are the whole gateway's it takes an
+    equal share of `workers`, at least one."""
 
-    def __init__(self, snapshot: Snapshot, live: dict[str, Live], on_error: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, live: dict[str, Live], on_error: Callable[[BaseException], None], workers: int = 1
+    ) -> None:
         self._on_error = on_error
+        self._workers = workers
         self._clients: set[ClientConnection] = set()
         self.now = monotonic()
         """The time of the last sweep: exact enough for deadlines."""
@@ -64,7 +68,7 @@ class Plane:
                 self.access_log.close()
             self.access_log = _open_log(snapshot, self.stats)
         self.timeouts = snapshot.timeouts
-        self.upstreams.adopt(snapshot.upstreams, snapshot.limits.per_endpoint)
+        self.upstreams.adopt(snapshot.upstreams, -(-snapshot.limits.per_endpoint // self._workers))
         self.request_table.watch(REQUEST_WATCHED | snapshot.wanted)
         self.stats.bind(snapshot)
         self._put_in_force(snapshot, live, InFlight.FINISH)
@@ -125,7 +129,7 @@ class Plane:
 
     def admit(self, client: ClientConnection) -> bool:
         """False where the limit of connections is reached; the connection is then refused."""
-        limit = self.snapshot.limits.connections
+        limit = -(-self.snapshot.limits.connections // self._workers)
         self._clients.add(client)
         return not 0 < limit < len(self._clients)
 

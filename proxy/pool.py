@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_WAITING = 1024
 # Shorter than most servers' keep-alive, so that it is us who close first.
 IDLE_SECONDS = 30.0
+UNLIMITED = 1 << 30
 
 _random = random.Random()  # noqa: S311 - load balancing
 
@@ -38,14 +39,14 @@ class Waiter(Protocol):
 class Pool:
     """All connections of one worker to one endpoint."""
 
-    __slots__ = ("_dial", "_dialling", "_idle", "_limit", "_waiters", "endpoint", "leased", "retired")
+    __slots__ = ("_dial", "_dialling", "_idle", "_waiters", "endpoint", "leased", "limit", "retired")
 
     def __init__(self, endpoint: Endpoint, limit: int, dial: Callable[[Pool], None]) -> None:
         self.endpoint = endpoint
         self.leased = 0
         self.retired = False
         """Set when the configuration no longer has the endpoint: what comes back is closed."""
-        self._limit = limit or 1 << 30
+        self.limit = limit or UNLIMITED
         self._dial = dial
         self._dialling = 0
         self._idle: deque[UpstreamConnection] = deque()
@@ -122,7 +123,7 @@ class Pool:
             self._idle.append(connection)
 
     def _dial_if_allowed(self) -> None:
-        if self._dialling < len(self._waiters) and self.leased + len(self._idle) + self._dialling < self._limit:
+        if self._dialling < len(self._waiters) and self.leased + len(self._idle) + self._dialling < self.limit:
             self._dialling += 1
             self._dial(self)
 
@@ -144,6 +145,7 @@ class Upstreams:
             for endpoint in upstream.endpoints:
                 key = (upstream.name, endpoint)
                 pool = before.pop(key, None) or Pool(endpoint, limit, self._dialler(upstream))
+                pool.limit = limit or UNLIMITED
                 self._pools[key] = pool
                 pools.append(pool)
             self._by_upstream.append(tuple(pools))
@@ -170,7 +172,9 @@ class Upstreams:
             if first.load == second.load:
                 return first if _random.getrandbits(1) else second
         else:
-            first, second = _random.sample(pools, 2)
+            count = len(pools)
+            at = int(_random.random() * count)
+            first, second = pools[at], pools[(at + 1 + int(_random.random() * (count - 1))) % count]
         return first if first.load <= second.load else second
 
     def untried(self, upstream: int, tried: tuple[Pool, ...]) -> bool:

@@ -103,7 +103,7 @@ class Worker:
             return self._plane.apply(publish)
         snapshot: Snapshot = pickle.loads(publish.snapshot)  # noqa: S301 - from our supervisor, over an unnamed socket
         if self._plane is None:
-            self._plane = Plane(snapshot, publish.live, self._crashed)
+            self._plane = Plane(snapshot, publish.live, self._crashed, self._settings.workers)
             self._serve(self._plane)
         else:
             self._plane.adopt(snapshot, publish.live)
