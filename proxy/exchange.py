@@ -113,7 +113,7 @@ class Exchange:
             message.client_ip = client_of(client, message.fields.get(b"x-forwarded-for"), snapshot.trusted)
         if snapshot.uses_geo:
             message.place = plane.geo.locate(message.client_ip)
-        if 0 < snapshot.limits.body < message.content_length:
+        if 0 < snapshot.limits.body < max(message.content_length, sum(map(len, message.body))):
             self.close_client = True
             self.refuse(ErrorKind.BODY_TOO_LARGE)
             return
@@ -139,9 +139,8 @@ class Exchange:
             send(self, connection)
             return
         self.waiting = True
-        self.client.deadline = (
-            self.plane.now + self.plane.timeouts.connect + 1.0
-        )  # a dial has its own, this is for the line
+        # A dial has a deadline of its own, a little shorter; this one is for the line.
+        self.client.deadline = self.plane.now + self.plane.timeouts.connect + 1.0
         if not pool.wait(self):
             self.waiting = False
             self.refuse(ErrorKind.OVERLOADED)
@@ -204,8 +203,7 @@ class Exchange:
         if may and self.message.method in IDEMPOTENT:
             if stale and self.attempts == 1:
                 self.plane.stats.count("stale_connections")
-                self._drop_connection()
-                self._lease(fresh=True)
+                self._again(self.upstream_name, fresh=True)
                 return
             if on is not None and self._retry_on(on):
                 return
@@ -224,44 +222,42 @@ class Exchange:
         plane, decision = self.plane, self.decision
         assert decision is not None
         assert self.pool is not None
-        route, policy = decision.route, decision.route.retry
+        policy = decision.route.retry
         if policy is None or (on is not None and on not in policy.on) or self.attempts > policy.attempts:
             return False
         if not plane.retry_allowed(policy.budget, already=self.retrying):
             plane.stats.count("retries", "over_budget")
             return False
-        self.tried = (*self.tried, self.pool)
-        target = self.upstream
-        if policy.other_upstream and target != route.stable and not plane.upstreams.untried(target, self.tried):
-            target = route.stable
-            self.tried = ()
-        self._again(target)
-        return True
-
-    def _again(self, upstream: int) -> None:
-        """Send to `upstream` (an index of our snapshot) instead, or to stable if live state has closed that meanwhile."""
         if not self.retrying:
             self.retrying = True
-            self.plane.retrying += 1
-        self.plane.stats.count("retries", "made")
+            plane.retrying += 1
+        plane.stats.count("retries", "made")
+        self.tried = (*self.tried, self.pool)
+        if policy.other_upstream and not plane.has_untried(self.upstream_name, self.tried):
+            self.tried = ()
+            self._again(None)
+        else:
+            self._again(self.upstream_name)
+        return True
+
+    def _again(self, upstream: str | None, fresh: bool = False) -> None:
+        """Send to that upstream by the state now in force, or to stable (None, or where live state has closed the other)."""
         self._drop_connection()
         assert self.decision is not None
-        name = self.snapshot.upstreams[upstream].name
         self.snapshot = self.plane.snapshot
-        open_upstream = self.plane.open_upstream(self.decision.route.name, name)
-        if open_upstream is None:
+        index = self.plane.open_upstream(self.decision.route.name, upstream)
+        if index is None:
             self.refuse(ErrorKind.NO_ENDPOINT)
             return
-        self.upstream = open_upstream
-        self._lease()
+        self.upstream = index
+        self._lease(fresh)
 
     def cut_back(self, to_stable: bool) -> None:
         """A cutback took the traffic of our upstream, and its policy for what was sent already reaches us."""
         if to_stable:
             if not self.response_started and self.replayable and self.message.method in IDEMPOTENT:
-                assert self.decision is not None
                 self.tried = ()
-                self._again(self.decision.route.stable)
+                self._again(None)
         else:
             self.fail(ErrorKind.CUT_BACK)
 

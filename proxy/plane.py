@@ -105,16 +105,21 @@ class Plane:
         upstream = self.snapshot.upstream_named(exchange.upstream_name)
         return upstream is None or not _open_to(route, upstream.index)
 
-    def open_upstream(self, route_name: str, upstream_name: str) -> int | None:
-        """Where a retry of the route may go: the upstream, or stable if live state has closed it, or None if the route or
-        both are gone. Indexes of the snapshot in force."""
+    def open_upstream(self, route_name: str, upstream_name: str | None) -> int | None:
+        """Where one more attempt of a route may go, as an index of the snapshot in force: the upstream, or stable if it is
+        not named, gone or closed by live state; None if that is closed too, or the route is gone."""
         route = self.snapshot.route_named(route_name)
         if route is None:
             return None
-        upstream = self.snapshot.upstream_named(upstream_name)
+        upstream = self.snapshot.upstream_named(upstream_name) if upstream_name is not None else None
         if upstream is not None and _open_to(route, upstream.index):
             return upstream.index
         return route.stable if _open_to(route, route.stable) else None
+
+    def has_untried(self, upstream_name: str, tried: tuple[Pool, ...]) -> bool:
+        """Whether the upstream has an endpoint that is not among `tried`."""
+        upstream = self.snapshot.upstream_named(upstream_name)
+        return upstream is not None and self.upstreams.untried(upstream.index, tried)
 
     def retry_allowed(self, budget: float, *, already: bool) -> bool:
         """Envoy's retry budget: retries under way are at most a share of all requests under way."""

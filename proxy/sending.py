@@ -33,10 +33,6 @@ def send(exchange: Exchange, connection: UpstreamConnection) -> None:
     body = message.body
     if body or message.chunked:
         exchange.body_sent = size = sum(map(len, body))
-        if 0 < exchange.snapshot.limits.body < size:
-            connection.begin(exchange, b"")
-            exchange.fail(ErrorKind.BODY_TOO_LARGE)
-            return
         data += _framed(message, body) + _ending(message)
         if size > REPLAYED_BODY:
             message.body = []
