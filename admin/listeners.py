@@ -8,8 +8,8 @@ import ssl
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from proxy.certificates import server_context
 from proxy.control import ListenerSettings
-from proxy.worker import server_context
 from routing.config import Config, Listen
 
 BACKLOG = 4096

@@ -12,7 +12,6 @@ import os
 import pickle
 import signal
 import socket
-import ssl
 import sys
 from enum import Enum
 from time import monotonic
@@ -21,6 +20,7 @@ from typing import cast
 import uvloop
 from setproctitle import setproctitle
 
+from proxy.certificates import Certificate
 from proxy.client import ClientConnection
 from proxy.control import (
     Ack,
@@ -28,7 +28,6 @@ from proxy.control import (
     Drain,
     Failed,
     Heartbeat,
-    ListenerSettings,
     Message,
     Nack,
     Notice,
@@ -43,7 +42,7 @@ from routing.snapshot import Snapshot
 
 HEARTBEAT_SECONDS = 0.25
 FLUSH_SECONDS = 0.1
-GEO_SECONDS = 1.0
+WATCH_SECONDS = 1.0
 BACKLOG = 4096
 # The supervisor takes what we send at once, or is gone; counts that pile up beyond this are kept, not sent.
 MAX_BACKLOG = 4 * 1024 * 1024
@@ -62,6 +61,7 @@ class Worker:
         self._phase = Phase.SETUP
         self._settings = WorkerSettings(-1)
         self._servers: list[asyncio.Server] = []
+        self._certificates: list[Certificate] = []
         self._plane: Plane | None = None
         self._reported: dict[str, float] = {}
         self._stopped = asyncio.Event()
@@ -118,13 +118,15 @@ class Worker:
     def _serve(self, plane: Plane) -> None:
         plane.sweep(self._loop)
         self._flush(plane)
-        self._watch_geo(plane)
+        self._watch_files(plane)
         spawn(self._listen(plane), "listen", self._crashed)
 
     async def _listen(self, plane: Plane) -> None:
         for listener in self._settings.listeners:
             extra = b"Strict-Transport-Security: max-age=%d\r\n" % listener.hsts if listener.hsts else b""
-            tls = server_context(listener)
+            certificate = Certificate(listener)
+            self._certificates.append(certificate)
+            tls = certificate.context
 
             def accept(tls: bool = tls is not None, extra: bytes = extra) -> asyncio.Protocol:
                 return cast(asyncio.Protocol, ClientConnection(plane, tls, extra))
@@ -177,12 +179,16 @@ class Worker:
             plane.access_log.flush()
         self._loop.call_later(FLUSH_SECONDS, self._flush, plane)
 
-    def _watch_geo(self, plane: Plane) -> None:
-        """Take up a geo database that was replaced on disk; a broken one is reported and the old one kept."""
-        problem = plane.geo.refresh()
-        if problem is not None:
-            self._channel.send(Notice(f"worker {self._settings.number}", "error", "geo database not reloaded", problem))
-        self._loop.call_later(GEO_SECONDS, self._watch_geo, plane)
+    def _watch_files(self, plane: Plane) -> None:
+        """Take up a geo database or certificate that was replaced on disk; a broken one is reported, the old one kept."""
+        found = [
+            ("geo database", plane.geo.refresh()),
+            *(("certificate", each.refresh()) for each in self._certificates),
+        ]
+        for what, problem in found:
+            if problem is not None:
+                self._channel.send(Notice(f"worker {self._settings.number}", "error", f"{what} not reloaded", problem))
+        self._loop.call_later(WATCH_SECONDS, self._watch_files, plane)
 
     # Failure
 
@@ -193,17 +199,6 @@ class Worker:
         """A task of ours failed in a way nobody foresaw: say so and go; the supervisor starts another worker."""
         self._channel.send(Failed(f"worker {self._settings.number}: {type(error).__name__}: {error}"))
         self._loop.call_soon(os._exit, 70)
-
-
-def server_context(listener: ListenerSettings) -> ssl.SSLContext | None:
-    """The TLS settings of a listener; None for a plain one. Raises OSError or ssl.SSLError for files that don't fit."""
-    if not listener.certificate:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3 if listener.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(listener.certificate, listener.key or None)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def main() -> None:

@@ -216,7 +216,35 @@ class Scenes:
         self._scenes[target] = scene
         return target
 
+    def also(self, target: str, scene: Scene) -> None:
+        """One under a name of its own."""
+        self._scenes[target] = scene
+
     def __call__(self, connection: Conversation) -> None:
         while connection.sock.fileno() >= 0:
             arrival = connection.receive_head()
             self._scenes[arrival.target.partition("?")[0]](connection, arrival)
+
+
+class Deaf:
+    """Listens and never accepts: its queue is full, so a connection to it is neither made nor refused."""
+
+    def __init__(self) -> None:
+        self._sockets = [socket.create_server(("127.0.0.1", 0), backlog=0)]
+        self.address = self._sockets[0].getsockname()
+        self.url = f"http://127.0.0.1:{self.address[1]}"
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(self.address)
+            self._sockets.append(filler)
+
+    def close(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+
+
+def refusing() -> str:
+    """The URL of a port of this machine where nobody listens: bound once and given back."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
