@@ -73,7 +73,7 @@ def table(findings: Sequence[tuple[str, Finding]]) -> str:
 
 def to_json(bench: str, finding: Finding) -> dict[str, object]:
     if isinstance(finding, NotMeasured):
-        return {"bench": bench, "figure": finding.what, "measured": None, "why": finding.why}
+        return {"bench": bench, "figure": finding.what, "measured": None, "ok": None, "why": finding.why}
     return {
         "bench": bench,
         "figure": finding.what,
