@@ -47,11 +47,11 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 @cache
-def _fingerprint() -> str:
-    """Of the sources and of the interpreter that runs them."""
+def fingerprint(root: Path = _ROOT) -> str:
+    """Of the sources below `root` and of the interpreter that runs them."""
     digest = hashlib.sha256(f"{sysconfig.get_config_var('SOABI')} {MODULES}".encode())
     for package in PACKAGES:
-        for source in sorted((_ROOT / package).glob("*.py")):
+        for source in sorted((root / package).glob("*.py")):
             digest.update(f"{package}/{source.name}\0".encode() + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -61,7 +61,7 @@ def compiled_path() -> Path | None:
     `HEADGATE_COMPILED=0` in the environment turns it off."""
     if os.environ.get("HEADGATE_COMPILED") == "0":
         return None
-    folder = _home(sys.prefix) / _fingerprint()
+    folder = _home(sys.prefix) / fingerprint()
     return folder if folder.is_dir() else None
 
 
@@ -73,7 +73,7 @@ def build(prefix: str = sys.prefix) -> str | None:
     """Compile for the environment at `prefix`, with mypyc from this one; same interpreter. Returns why that can't be done
     here, or None. Raises subprocess.CalledProcessError if it fails half way."""
     home = _home(prefix)
-    target = home / _fingerprint()
+    target = home / fingerprint()
     if target.is_dir():
         return None
     if shutil.which(os.environ.get("CC", "cc")) is None:
