@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import pickle
+import resource
 import signal
 import socket
 import sys
@@ -201,8 +202,16 @@ class Worker:
         self._loop.call_soon(os._exit, 70)
 
 
+def _raise_file_limit() -> None:
+    """A connection is a file, and the usual soft limit is 1,024: `limits.connections` could never be reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> None:
     """`python -m proxy.worker --control-fd FD`, started by the supervisor; FD is the control socket."""
+    _raise_file_limit()
     control = socket.socket(fileno=int(sys.argv[2]))
     control.setblocking(False)
     # The terminal's Ctrl-C reaches the whole group; the supervisor alone decides what it means.
