@@ -233,14 +233,14 @@ class Gateway:
         with self.admin() as client:
             return client.call(method, path, body)
 
-    def cutback(self, **body: str) -> Any:
-        return self._applied(self.call("POST", "/v1/routes/shop/cutback", body))
+    def cutback(self, route: str = "shop", **body: str) -> Any:
+        return self._applied(self.call("POST", f"/v1/routes/{route}/cutback", body))
 
-    def restore(self) -> Any:
-        return self._applied(self.call("DELETE", "/v1/routes/shop/cutback"))
+    def restore(self, route: str = "shop") -> Any:
+        return self._applied(self.call("DELETE", f"/v1/routes/{route}/cutback"))
 
-    def weights(self, **weights: float) -> Any:
-        return self._applied(self.call("PUT", "/v1/routes/shop/weights", {"weights": weights}))
+    def weights(self, route: str = "shop", **weights: float) -> Any:
+        return self._applied(self.call("PUT", f"/v1/routes/{route}/weights", {"weights": weights}))
 
     @staticmethod
     def _applied(answer: Any) -> Any:
@@ -250,8 +250,8 @@ class Gateway:
     def status(self) -> Any:
         return self.call("GET", "/v1/status")
 
-    def route(self) -> Any:
-        return self.call("GET", "/v1/routes/shop")
+    def route(self, name: str = "shop") -> Any:
+        return self.call("GET", f"/v1/routes/{name}")
 
 
 def _entry(line: str) -> dict[str, Any]:
