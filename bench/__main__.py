@@ -16,7 +16,7 @@ from time import monotonic
 
 from admin.compiled import compiled_path
 from bench import cli, cutback, exchange, proxies, start
-from bench.figures import Finding, table, to_json
+from bench.figures import BenchError, Finding, NotMeasured, table, to_json
 from bench.options import Options
 
 BENCHES: dict[str, Callable[[Options], Iterator[Finding]]] = {
@@ -41,15 +41,20 @@ def main() -> int:
     machine = _machine()
     print(machine, flush=True)
     found: list[tuple[str, Finding]] = []
+    broken = False
     for name in arguments.names or BENCHES:
         begun = monotonic()
-        found += [(name, finding) for finding in BENCHES[name](options)]
+        try:
+            found.extend((name, finding) for finding in BENCHES[name](options))
+        except BenchError as error:
+            found.append((name, NotMeasured("broke off", str(error))))
+            broken = True
         print(f"{name}: {monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     print(table(found))
     if arguments.json is not None:
         kept = {"machine": machine, "figures": [to_json(name, finding) for name, finding in found]}
         arguments.json.write_text(json.dumps(kept, indent=1) + "\n")
-    return 1 if any(finding.ok is False for _, finding in found) else 0
+    return 1 if broken or any(finding.ok is False for _, finding in found) else 0
 
 
 def _machine() -> str:

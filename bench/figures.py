@@ -6,6 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
+class BenchError(Exception):
+    """A bench can't go on; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One measured number. `limit` is the most it may be, None where nothing was asked; `least` the least, the same for an

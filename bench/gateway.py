@@ -17,6 +17,7 @@ from time import monotonic
 from typing import IO, Any
 
 from admin.client import AdminClient, find_target
+from bench.figures import BenchError
 
 COMMAND = str(Path(sys.executable).with_name("headgate"))
 ROUTE = "shop"
@@ -105,10 +106,10 @@ def _port(process: subprocess.Popen[bytes]) -> int:
         try:
             line = lines.get(timeout=max(0.0, deadline - monotonic()))
         except queue.Empty:
-            raise SystemExit(f"the gateway did not start:\n{b''.join(said).decode()}") from None
+            raise BenchError(f"the gateway did not start:\n{b''.join(said).decode()}") from None
         said.append(line)
         if not line:
-            raise SystemExit(f"the gateway ended with exit code {process.wait()}:\n{b''.join(said).decode()}")
+            raise BenchError(f"the gateway ended with exit code {process.wait()}:\n{b''.join(said).decode()}")
         if b'"event":"serving"' in line:
             return int(json.loads(line)["addresses"][0].rpartition(":")[2])
 

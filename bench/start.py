@@ -11,7 +11,7 @@ from statistics import median
 from time import monotonic
 
 from bench.child import Child
-from bench.figures import Figure, Finding, NotMeasured
+from bench.figures import BenchError, Figure, Finding, NotMeasured
 from bench.gateway import Gateway, running, shop
 from bench.options import Options
 
@@ -27,7 +27,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: bench\r\nAcc
 def measure(options: Options) -> Iterator[Finding]:
     with Child("origin", "blue") as blue, Child("origin", "canary") as canary:
         ports = {"blue": int(blue.hello["port"]), "canary": int(canary.hello["port"])}
-        config = shop(ports, workers=WORKERS, timeouts={"idle": "300s"})
+        config = shop(ports, workers=WORKERS, timeouts={"idle": "300s"}, limits={"connections": 0})
         starts, weights = [], []
         for _ in range(STARTS):
             with running(config) as gateway:
@@ -80,10 +80,10 @@ def _ask(client: socket.socket) -> None:
     while not answer.endswith(b'"}'):
         data = client.recv(65536)
         if not data:
-            raise SystemExit(f"the gateway closed the connection after {answer[:200]!r}")
+            raise BenchError(f"the gateway closed the connection after {answer[:200]!r}")
         answer += data
     if not answer.startswith(b"HTTP/1.1 200 "):
-        raise SystemExit(f"the gateway answered {answer[:200]!r}")
+        raise BenchError(f"the gateway answered {answer[:200]!r}")
 
 
 def _megabytes(pid: int) -> float:
