@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FLUSH_BYTES = 64 * 1024
 # A pipe that nobody reads, or a full disk: keep this much, drop what comes beyond.
 MAX_PENDING = 1024 * 1024
+# What a client may make long is cut, so that a line stays below PIPE_BUF: a pipe then takes it whole or not at all.
+MAX_PATH = 1024
+MAX_NAME = 256
 
 _random = random.Random()  # noqa: S311 - sampling
 
@@ -50,13 +53,13 @@ class AccessLog:
             "time": round(self._epoch + now, 3),
             "client": message.client_ip or exchange.client.peer,
             "method": message.method.decode("latin-1"),
-            "host": message.host.decode("latin-1"),
-            "path": message.path.decode("latin-1"),
+            "host": message.host[:MAX_NAME].decode("latin-1"),
+            "path": message.path[:MAX_PATH].decode("latin-1"),
             "status": exchange.status,
             "ms": round((now - exchange.started) * 1000, 3),
             "bytes_in": exchange.body_sent,
             "bytes_out": exchange.bytes_out,
-            "request_id": message.request_id.decode("latin-1"),
+            "request_id": message.request_id[:MAX_NAME].decode("latin-1"),
         }
         if decision is not None:
             line["route"] = decision.route.name

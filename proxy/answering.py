@@ -98,7 +98,8 @@ def _switch(exchange: Exchange, response: ResponseParser) -> None:
     """101: from here on bytes pass both ways as they come, if it is what the client asked for."""
     connection = exchange.connection
     assert connection is not None
-    if not exchange.message.upgrade or response.upgraded is None:
+    to = next((value for name, value in response.special if name == b"upgrade"), b"")
+    if not exchange.message.upgrade or response.upgraded is None or to.lower() != b"websocket":
         exchange.upstream_failed(ErrorKind.BAD_RESPONSE, None)
         return
     exchange.close_client = True

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from proxy.plane import Plane
     from proxy.tunnel import Tunnel
 
-# Pipelined requests waiting behind the current one; more are not read until it ends.
-MAX_PIPELINED = 16
 # A body that nobody wants any more is read for this long and this far before the connection closes: closing with unread
 # bytes makes the kernel send a reset, which can destroy the answer on its way (RFC 9112 section 9.6).
 LINGER_SECONDS = 1.0
-LINGER_BYTES = 64 * 1024
+LINGER_BYTES = 16 * 1024 * 1024
 HIGH_WATER = 64 * 1024
 LOW_WATER = 16 * 1024
 
@@ -107,7 +105,7 @@ class ClientConnection:
             self.exchange.body_arrived()
         if self.exchange is None:
             self._advance()
-        elif len(parser.requests) > MAX_PIPELINED or parser.upgraded is not None:
+        if self.exchange is not None and parser.backlog:
             self.pause()
         if self.exchange is None and not in_head and parser.in_head:
             self.deadline = monotonic() + self._plane.timeouts.request_head
@@ -204,7 +202,8 @@ class ClientConnection:
         if exchange.close_client or self._plane.draining:
             self._close(unread=not exchange.message.complete)
             return
-        self.deadline = now + self._plane.timeouts.idle
+        timeouts = self._plane.timeouts
+        self.deadline = now + (timeouts.request_head if self._parser.in_head else timeouts.idle)
         if not self._advancing:
             self._advance()
 
@@ -215,10 +214,11 @@ class ClientConnection:
         if self._closing:
             return
         self._closing = True
-        if unread and not self.tls and not self._transport.is_closing():
+        if unread and not self._transport.is_closing():
             self._lingered = 0
             self.deadline = self._plane.now + LINGER_SECONDS
-            self._transport.write_eof()
+            if not self.tls:  # which has no half-closed state
+                self._transport.write_eof()
             self.resume()
         else:
             self.deadline = self._plane.now + self._plane.timeouts.idle

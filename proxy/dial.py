@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from time import monotonic
 from typing import cast
 
 from proxy.errors import ErrorKind
@@ -53,10 +54,13 @@ async def dial(pool: Pool, upstream: Upstream, response: ResponseParser, timeout
                 )
     except TimeoutError:
         pool.failed(ErrorKind.CONNECT_TIMEOUT)
-    except OSError:  # refused, unreachable, no such name or socket, no descriptor left, a TLS handshake that failed
+    except (OSError, UnicodeError):
+        # Refused, unreachable, no such name or socket, no descriptor left, a TLS handshake that failed; a name that is no
+        # host name fails in its encoding.
         pool.failed(ErrorKind.CONNECT)
     else:
         if connection.closed:  # it came and went before anyone could use it
             pool.failed(ErrorKind.CONNECT)
         else:
+            connection.idle_since = monotonic()
             pool.dialled(connection)

@@ -96,6 +96,11 @@ class Exchange:
     def upstream_name(self) -> str:
         return self.snapshot.upstreams[self.upstream].name
 
+    @property
+    def in_retired_line(self) -> bool:
+        """Whether the endpoint that we wait for is no longer configured."""
+        return self.pool is not None and self.pool.retired
+
     # Stage: begin
 
     def begin(self) -> None:
@@ -163,11 +168,11 @@ class Exchange:
         self.pool.leave(self)
         self.waiting = False
         self.snapshot = self.plane.snapshot
-        decision = decide(self.snapshot, self.message, self.plane.draws)
+        self.tried = ()
+        self.decision = decision = decide(self.snapshot, self.message, self.plane.draws)
         if decision is None:
             self.refuse(ErrorKind.NO_ROUTE)
             return
-        self.decision = decision
         self.upstream = decision.upstream
         self._lease()
 
@@ -193,7 +198,7 @@ class Exchange:
         if response.complete and response.head_complete:
             self.response_arrived(response)
             return
-        stale = connection.used and not response.head_complete and not response.interim
+        stale = connection.used and not response.begun
         self.upstream_failed(ErrorKind.RESET, RetryOn.RESET, stale=stale)
 
     def upstream_failed(self, kind: ErrorKind, on: RetryOn | None, stale: bool = False) -> None:
@@ -243,13 +248,15 @@ class Exchange:
     def _again(self, upstream: str | None, fresh: bool = False) -> None:
         """Send to that upstream by the state now in force, or to stable (None, or where live state has closed the other)."""
         self._drop_connection()
-        assert self.decision is not None
-        self.snapshot = self.plane.snapshot
-        index = self.plane.open_upstream(self.decision.route.name, upstream)
-        if index is None:
+        plane, decision = self.plane, self.decision
+        assert decision is not None
+        route = plane.snapshot.route_named(decision.route.name)
+        index = plane.open_upstream(decision.route.name, upstream)
+        if route is None or index is None:
             self.refuse(ErrorKind.NO_ENDPOINT)
             return
-        self.upstream = index
+        # The three belong together: indexes mean nothing under another snapshot.
+        self.snapshot, decision.route, self.upstream = plane.snapshot, route, index
         self._lease(fresh)
 
     def cut_back(self, to_stable: bool) -> None:
@@ -264,9 +271,6 @@ class Exchange:
     def timed_out(self) -> None:
         """The client connection's deadline passed in the middle of this exchange."""
         if self.waiting:
-            assert self.pool is not None
-            self.pool.leave(self)
-            self.waiting = False
             self.fail(ErrorKind.OVERLOADED)
         elif not self.message.complete and self.client.reading:
             self.fail(ErrorKind.REQUEST_TIMEOUT)
@@ -281,10 +285,6 @@ class Exchange:
         """The client's connection ended: nobody waits for the answer, so the upstream is let go at once."""
         if self.ended:
             return
-        if self.waiting:
-            assert self.pool is not None
-            self.pool.leave(self)
-            self.waiting = False
         self.plane.stats.count("client_disconnects")
         if not self.response_started:
             self.status = CLIENT_GONE
@@ -328,10 +328,14 @@ class Exchange:
             connection.end(False, 0.0)
 
     def finish(self, reusable: bool) -> None:
-        """The one end: lease released, counted, logged; the client goes on with its next request."""
+        """The one end: place in line or lease given up, counted, logged; the client goes on with its next request."""
         assert not self.ended
         self.ended = True
         plane = self.plane
+        if self.waiting:
+            assert self.pool is not None
+            self.pool.leave(self)
+            self.waiting = False
         plane.active.discard(self)
         now = monotonic()
         connection = self.connection

@@ -10,6 +10,10 @@ Field = tuple[bytes, bytes]
 NO_LENGTH = -1
 """In place of a Content-Length that is not there."""
 MAX_TRAILERS = 32
+MAX_TRAILER_BYTES = 8 * 1024
+# What a chunked body may cost beyond its data: chunk extensions, tiny chunks, trailers that never end. As in Go's net/http
+# (CVE-2023-39326): 16 bytes a chunk and twice the data are free, and of the rest so much.
+MAX_CHUNK_EXCESS = 16 * 1024
 
 # RFC 9110 section 7.6.1 and what older software still sends. Proxy-Auth* are meant for this hop.
 HOP_BY_HOP = frozenset(
@@ -33,6 +37,7 @@ NEVER_LISTED = frozenset(
         b"connection",
         b"cookie",
         b"keep-alive",
+        b"te",
         b"traceparent",
         b"upgrade",
         b"via",
@@ -95,7 +100,10 @@ class FieldTable:
         self.generation += 1
 
     def note(self, name: bytes, value: bytes, lines: list[bytes], noted: list[Field]) -> None:
-        """Sort a field whose name is not in `plain` into the lines to be forwarded and the (lower-case) noted ones."""
+        """Sort a field whose name is not in `plain` into the lines to be forwarded and the (lower-case) noted ones.
+
+        llhttp leaves the white space behind a value, which is no part of it (RFC 9110 section 5.5)."""
+        value = value.rstrip(b" \t")
         lower = self._special.get(name)
         if lower is not None:
             noted.append((lower, value))
@@ -111,11 +119,15 @@ class FieldTable:
         else:
             self.note(name, value, lines, noted)
 
+    def takes_out(self, lower: bytes) -> bool:
+        """Whether a field of that lower-case name is not among the lines that go on."""
+        return lower in self._specials or lower.startswith(self._prefixes)
+
     def _learn(self, name: bytes) -> None:
         if len(self.plain) + len(self._special) + len(self._watched) >= _REMEMBERED:
             self._forget()
         lower = name.lower()
-        if lower in self._specials or lower.startswith(self._prefixes):
+        if self.takes_out(lower):
             self._special[name] = lower
         elif lower in self._watching:
             self._watched[name] = lower
@@ -130,7 +142,7 @@ class FieldTable:
     def sort_again(self, lines: list[bytes], noted: list[Field]) -> tuple[list[bytes], list[Field]]:
         """The sorting of a head that was sorted under another generation."""
         new_lines: list[bytes] = []
-        new_noted = [field for field in noted if field[0] in self._specials or field[0].startswith(self._prefixes)]
+        new_noted = [field for field in noted if self.takes_out(field[0])]
         for line in lines:
             name, _, value = line.partition(b": ")
             self.note(name, value, new_lines, new_noted) if name not in self.plain else new_lines.append(line)
@@ -157,6 +169,17 @@ def listed_fields(connection: bytes) -> frozenset[bytes]:
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     """The lines whose field name is not among the lower-case `names`."""
     return [line for line in lines if line.partition(b":")[0].lower() not in names]
+
+
+def trailers_fit(trailers: list[Field]) -> bool:
+    """Whether there are not too many of them."""
+    size = sum([len(name) + len(value) + 4 for name, value in trailers])
+    return len(trailers) <= MAX_TRAILERS and size <= MAX_TRAILER_BYTES
+
+
+def chunk_excess(before: int, read: int, parts: list[bytes]) -> int:
+    """What a chunked body has cost beyond its data, after a read of so many bytes that gave these parts."""
+    return max(0, before + read - 16 * len(parts) - 3 * sum(map(len, parts)))
 
 
 def trailer_lines(trailers: list[Field]) -> bytes:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxy.client import ClientConnection
     from proxy.exchange import Exchange
 
+Dialler = Callable[[Pool, Upstream, ResponseParser], None]
 # As Envoy's retry budget: so few retries at a time are always allowed, or a quiet gateway could make none.
 MIN_RETRIES = 3
 SLOWEST_SWEEP = 0.5
@@ -35,11 +36,19 @@ class Plane:
     equal share of `workers`, at least one."""
 
     def __init__(
-        self, snapshot: Snapshot, live: dict[str, Live], on_error: Callable[[BaseException], None], workers: int = 1
+        self,
+        snapshot: Snapshot,
+        live: dict[str, Live],
+        on_error: Callable[[BaseException], None],
+        workers: int = 1,
+        dialler: Dialler | None = None,
     ) -> None:
+        """`on_error` hears of a dial that failed in a way nobody foresaw; `dialler` starts dials in place of `proxy.dial`."""
         self._on_error = on_error
+        self._dialler = self._spawn_dial if dialler is None else dialler
         self._workers = workers
         self._clients: set[ClientConnection] = set()
+        self._parting: list[tuple[float, asyncio.Transport]] = []
         self.now = monotonic()
         """The time of the last sweep: exact enough for deadlines."""
         self.draining = False
@@ -64,14 +73,19 @@ class Plane:
         if before.geo != snapshot.geo:
             self.geo = Geo(snapshot.geo)
         if before.access_log != snapshot.access_log:
-            if self.access_log is not None:
-                self.access_log.close()
-            self.access_log = _open_log(snapshot, self.stats)
+            log, self.access_log = (
+                self.access_log,
+                _open_log(snapshot, self.stats),
+            )  # if it can't be opened, the old stays
+            if log is not None:
+                log.close()
         self.timeouts = snapshot.timeouts
         self.upstreams.adopt(snapshot.upstreams, -(-snapshot.limits.per_endpoint // self._workers))
         self.request_table.watch(REQUEST_WATCHED | snapshot.wanted)
         self.stats.bind(snapshot)
         self._put_in_force(snapshot, live, InFlight.FINISH)
+        for exchange in [exchange for exchange in self.active if exchange.waiting and exchange.in_retired_line]:
+            exchange.reconsider()
 
     def apply(self, publish: Publish) -> dict[str, int]:
         """Put changed live state in force. When this returns, no request that was not sent yet will go to an upstream that
@@ -148,26 +162,37 @@ class Plane:
     def _dial(self, pool: Pool, upstream: Upstream) -> None:
         limits = self.snapshot.limits
         response = ResponseParser(self.response_table, limits.response_head, limits.response_headers)
+        self._dialler(pool, upstream, response)
+
+    def _spawn_dial(self, pool: Pool, upstream: Upstream, response: ResponseParser) -> None:
         spawn(dial(pool, upstream, response, self.timeouts.connect), f"dial {pool.endpoint.url}", self._on_error)
+
+    def part(self, transport: asyncio.Transport) -> None:
+        """Of a connection that is closing: it has the idle timeout to take what was written."""
+        self._parting.append((self.now + self.timeouts.idle, transport))
 
     # Time
 
     def sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Expire what is past its deadline, and come again: one timer for all connections."""
-        self.now = now = monotonic()
+        self.expire(monotonic())
+        timeouts = self.timeouts
+        shortest = min(timeouts.connect, timeouts.response, timeouts.idle, timeouts.request_head, timeouts.request_body)
+        loop.call_later(min(max(shortest / 8, FASTEST_SWEEP), SLOWEST_SWEEP), self.sweep, loop)
+
+    def expire(self, now: float) -> None:
+        """It is `now`: act on every deadline that has passed."""
+        self.now = now
         for client in [client for client in self._clients if client.deadline <= now]:
             client.expire(now)
         for pool in self.upstreams.all():
             for connection in pool.expired(now):
                 connection.close()
-        shortest = min(
-            self.timeouts.connect,
-            self.timeouts.response,
-            self.timeouts.idle,
-            self.timeouts.request_head,
-            self.timeouts.request_body,
-        )
-        loop.call_later(min(max(shortest / 8, FASTEST_SWEEP), SLOWEST_SWEEP), self.sweep, loop)
+        if self._parting:
+            for deadline, transport in self._parting:
+                if deadline <= now:
+                    transport.abort()
+            self._parting = [parting for parting in self._parting if parting[0] > now]
 
     def drain(self) -> None:
         """Close idle connections now, the others at the end of their exchange."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from proxy.errors import ErrorKind
-from routing.snapshot import Endpoint, Upstream
+from routing.snapshot import Endpoint, Upstream, UpstreamTls
 
 if TYPE_CHECKING:
     from proxy.upstream import UpstreamConnection
@@ -87,10 +87,11 @@ class Pool:
         self._offer(connection)
 
     def failed(self, kind: ErrorKind) -> None:
-        """A dial failed: the head of the line is told; the others have dials of their own."""
+        """A dial failed: the head of the line is told; the next, if the limit left it without one, gets a dial of its own."""
         self._dialling -= 1
         if self._waiters:
             self._waiters.popleft().refused(kind)
+            self._dial_if_allowed()
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """End a lease with the connection fit for another."""
@@ -106,6 +107,7 @@ class Pool:
         """A connection that nobody leases was closed by its other end, idle or just dialled."""
         if connection in self._idle:
             self._idle.remove(connection)
+            self._dial_if_allowed()
 
     def expired(self, now: float) -> list[UpstreamConnection]:
         """Take out the connections that have idled too long, or all of a retired pool; the caller closes them."""
@@ -119,6 +121,8 @@ class Pool:
         if self._waiters:
             self.leased += 1
             self._waiters.popleft().granted(connection)
+        elif self.retired:
+            connection.close()  # nobody sweeps this pool any more
         else:
             self._idle.append(connection)
 
@@ -135,7 +139,7 @@ class Upstreams:
 
     def __init__(self, dial: Callable[[Pool, Upstream], None]) -> None:
         self._dial = dial
-        self._pools: dict[tuple[str, Endpoint], Pool] = {}
+        self._pools: dict[tuple[str, Endpoint, UpstreamTls | None], Pool] = {}
         self._by_upstream: list[tuple[Pool, ...]] = []
 
     def adopt(self, upstreams: tuple[Upstream, ...], limit: int) -> None:
@@ -143,7 +147,7 @@ class Upstreams:
         for upstream in upstreams:
             pools = []
             for endpoint in upstream.endpoints:
-                key = (upstream.name, endpoint)
+                key = (upstream.name, endpoint, upstream.tls)  # connections made under other TLS settings are not kept
                 pool = before.pop(key, None) or Pool(endpoint, limit, self._dialler(upstream))
                 pool.limit = limit or UNLIMITED
                 self._pools[key] = pool
@@ -186,4 +190,4 @@ class Upstreams:
 
     def loads(self) -> dict[tuple[str, str], int]:
         """(upstream, endpoint) -> requests under way or in line."""
-        return {(name, endpoint.url): pool.load for (name, endpoint), pool in self._pools.items()}
+        return {(name, endpoint.url): pool.load for (name, endpoint, _), pool in self._pools.items()}

@@ -19,6 +19,7 @@ _AUTHORITY = re.compile(rb"([A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 _VIA = b"1.1 headgate"
+_VIA_10 = b"1.0 headgate"
 
 # Host values met before -> the name that routing sees. Bounded; a flood of invented hosts starts it afresh.
 _hosts: dict[bytes, bytes] = {}
@@ -60,9 +61,7 @@ def examine(message: RequestMessage, table: FieldTable) -> ErrorKind | None:
     if connection is not None:
         names = listed_fields(connection)
         if not names.isdisjoint(FRAMING):
-            return (
-                ErrorKind.BAD_REQUEST
-            )  # RFC 9110 section 7.6.1: MUST NOT be listed; without it the message has no end
+            return ErrorKind.BAD_REQUEST  # RFC 9110 section 7.6.1: not to be listed; without it the message has no end
         if names:
             message.lines = without(message.lines, names)
             for name in names:
@@ -117,6 +116,21 @@ def _is_websocket(message: RequestMessage, fields: dict[bytes, bytes]) -> bool:
     )
 
 
+def _identify(message: RequestMessage) -> None:
+    """Once for all attempts: what tells this request from others, where the client did not say."""
+    fields = message.fields
+    made = []
+    if not message.request_id:
+        if b"x-request-id" in fields:
+            message.lines = without(message.lines, frozenset({b"x-request-id"}))  # an empty one
+        message.request_id = _random.randbytes(16).hex().encode()
+        made.append(b"X-Request-Id: " + message.request_id)
+    if b"traceparent" not in fields:
+        trace, span = _random.randbytes(16).hex().encode(), _random.randbytes(8).hex().encode()
+        made.append(b"traceparent: 00-%b-%b-00" % (trace, span))
+    message.made = b"\r\n".join(made)
+
+
 def forwarding_lines(peer: str, scheme: bytes) -> bytes:
     """What every request of a connection says about its client, where the client is not a trusted proxy."""
     return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nVia: %b" % (peer.encode(), scheme, _VIA)
@@ -126,41 +140,39 @@ def upstream_head(message: RequestMessage, host: bytes, forwarding: bytes, trust
     """The head to send upstream. `forwarding` is the connection's `forwarding_lines`; `trusted_peer` is the peer's address
     where it is a trusted proxy (its own X-Forwarded-* then stand), else empty."""
     fields = message.fields
+    if not message.made and (not message.request_id or b"traceparent" not in fields):
+        _identify(message)
     lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (message.method, message.target, host), *message.lines]
     if message.chunked:
         lines.append(b"Transfer-Encoding: chunked")
     elif message.content_length != NO_LENGTH:
         lines.append(b"Content-Length: %d" % message.content_length)
     via = fields.get(b"via")
-    if trusted_peer or via is not None:
-        lines += _forwarded(fields, forwarding, trusted_peer)
+    if trusted_peer or via is not None or message.version == "1.0":
+        lines += _forwarded(message, forwarding, trusted_peer)
     else:
         lines.append(forwarding)
-    if not trusted_peer or b"x-forwarded-host" not in fields:
+    if fields[b"host"] and (not trusted_peer or b"x-forwarded-host" not in fields):
         lines.append(b"X-Forwarded-Host: " + fields[b"host"])
-    if not message.request_id:
-        message.request_id = _random.randbytes(16).hex().encode()
-        lines.append(b"X-Request-Id: " + message.request_id)
-    if b"traceparent" not in fields:
-        lines.append(
-            b"traceparent: 00-%b-%b-00" % (_random.randbytes(16).hex().encode(), _random.randbytes(8).hex().encode())
-        )
+    if message.made:
+        lines.append(message.made)
     if flags:
         lines.append(b"X-Headgate-Flags: " + flags)
     te = fields.get(b"te")
-    if te is not None and te.strip().lower() == b"trailers":
-        lines.append(b"TE: trailers")
     if message.upgrade:
         lines.append(b"Upgrade: websocket\r\nConnection: Upgrade")
+    elif te is not None and te.lower() == b"trailers":
+        lines.append(b"TE: trailers\r\nConnection: TE")  # RFC 9110 section 10.1.4: never the one without the other
     lines.append(b"\r\n")
     return b"\r\n".join(lines)
 
 
-def _forwarded(fields: dict[bytes, bytes], forwarding: bytes, trusted_peer: str) -> list[bytes]:
+def _forwarded(message: RequestMessage, forwarding: bytes, trusted_peer: str) -> list[bytes]:
     """The uncommon case: hops before this one have to be told on."""
     own_for, own_proto, _ = forwarding.split(b"\r\n")
-    via = fields.get(b"via")
-    lines = [b"Via: " + (_VIA if via is None else via + b", " + _VIA)]
+    fields = message.fields
+    via, own = fields.get(b"via"), _VIA if message.version == "1.1" else _VIA_10
+    lines = [b"Via: " + (own if via is None else via + b", " + own)]
     if not trusted_peer:
         return [own_for, own_proto, *lines]
     before = fields.get(b"x-forwarded-for")

@@ -13,8 +13,14 @@ from collections import deque
 import httptools
 
 from proxy.errors import ErrorKind
-from proxy.fields import MAX_TRAILERS, NO_LENGTH, Field, FieldTable
+from proxy.fields import MAX_CHUNK_EXCESS, NO_LENGTH, Field, FieldTable, chunk_excess, trailers_fit
 from routing.request import Request
+
+# Pipelined requests waiting behind the current one, and bytes behind one that asks for an upgrade.
+MAX_PIPELINED = 16
+MAX_BEHIND = 16 * 1024
+
+_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class RequestMessage(Request):
@@ -34,6 +40,7 @@ class RequestMessage(Request):
         "keep_alive",
         "left",
         "lines",
+        "made",
         "noted",
         "request_id",
         "target",
@@ -58,6 +65,8 @@ class RequestMessage(Request):
         self.upgrade = False
         self.complete = False
         self.request_id = b""
+        self.made = b""
+        """Lines that the gateway made up once for all attempts: see request_head.py."""
 
 
 class RequestParser:
@@ -65,8 +74,10 @@ class RequestParser:
     in later. After an error `error` is set, and nothing further is read."""
 
     __slots__ = (
+        "_body_bytes",
         "_count",
         "_current",
+        "_excess",
         "_head_bytes",
         "_in_head",
         "_limit_fields",
@@ -75,6 +86,7 @@ class RequestParser:
         "_lines",
         "_parser",
         "_plain",
+        "_suspect",
         "_table",
         "error",
         "requests",
@@ -93,6 +105,9 @@ class RequestParser:
         self._count = 0
         self._in_head = False
         self._head_bytes = 0
+        self._suspect = False
+        self._body_bytes = 0
+        self._excess = 0
         self.requests: deque[RequestMessage] = deque()
         self.error: ErrorKind | None = None
         self.upgraded: bytes | None = None
@@ -103,40 +118,65 @@ class RequestParser:
         """Whether a head has begun and is not complete."""
         return self._in_head
 
+    @property
+    def backlog(self) -> bool:
+        """Whether enough is kept for later: no more is to be read before the current exchange has ended."""
+        if self.upgraded is not None:
+            return len(self.upgraded) > MAX_BEHIND
+        requests = self.requests
+        return bool(requests) and (len(requests) > MAX_PIPELINED or not requests[-1].complete)
+
     def feed(self, data: bytes) -> None:
         if self.error is not None:
             return
-        if self._current.left > 0:
-            data = self._pass_body(self._current, data)
+        if self.upgraded is not None:
+            self.upgraded += data
+            return
+        current = self._current
+        if current.left > 0:
+            data = self._pass_body(current, data)
             if not data:
                 return
         continued = self._in_head
+        self._suspect = continued or len(data) > self._limit_head
+        self._body_bytes = 0
+        parts = len(current.body)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._stop_at_upgrade(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError:
             if self.error is None:
                 self.error = ErrorKind.BAD_REQUEST
         if self._in_head:
-            self._head_bytes = self._head_bytes + len(data) if continued else len(data)
-            if self._head_bytes > self._limit_head:
-                self.error = ErrorKind.HEAD_TOO_LARGE if self._count else ErrorKind.TARGET_TOO_LONG
-        elif len(data) > self._limit_head:
-            self._check_heads()
-        if not (self._in_head or self._current.complete or self._current.chunked) and self._current.left == NO_LENGTH:
+            self._head_bytes = self._head_bytes + len(data) if continued else self._begun(data)
+            if len(self._current.target) > self._limit_line:
+                self.error = ErrorKind.TARGET_TOO_LONG
+            elif self._head_bytes > self._limit_head:
+                self.error = ErrorKind.HEAD_TOO_LARGE
+        elif self._current.complete:
+            return
+        elif self._current.chunked:
+            if self._current is current:
+                self._excess = chunk_excess(self._excess, len(data), current.body[parts:])
+                if self._excess > MAX_CHUNK_EXCESS and self.error is None:
+                    self.error = ErrorKind.BAD_REQUEST
+        elif self._current.left == NO_LENGTH:
             self._measure(self._current)
 
-    def _check_heads(self) -> None:
-        """Of a read larger than a head may be: whether a head in it is larger than a head may be."""
-        for number, message in enumerate(self.requests):
-            size = len(message.target) + sum(len(line) + 2 for line in message.lines)
-            size += sum(len(name) + len(value) + 4 for name, value in message.noted)
-            if size > self._limit_head:
-                self.error = ErrorKind.HEAD_TOO_LARGE
-                while len(self.requests) > number:
-                    self.requests.pop()
-                break
+    def _begun(self, data: bytes) -> int:
+        """How many bytes of a read belong to the head that began in it. What is before them ends with an empty line, or with
+        a body of known length; if that body holds an empty line itself, the result is too small."""
+        start = data.rfind(b"\r\n\r\n")
+        behind = len(data) if start < 0 else len(data) - start - 4
+        return max(behind - self._body_bytes, self._parsed_size())
+
+    def _parsed_size(self) -> int:
+        """Of the current head, as it would be written."""
+        current, table = self._current, self._table
+        size = len(current.target) + sum([len(line) + 2 for line in current.lines])
+        return size + sum([len(name) + len(value) + 4 for name, value in current.noted if table.takes_out(name)])
 
     def resume(self) -> None:
         """Go on behind a request whose upgrade did not come about."""
@@ -152,15 +192,21 @@ class RequestParser:
     def _stop_at_upgrade(self, behind: bytes) -> None:
         """llhttp stops behind any head that asks for an upgrade, even one with a body: then the body is what counts."""
         current = self._current
+        if self.error is not None:
+            return
         self._measure(current)
-        if current.chunked:
-            self.error = ErrorKind.BAD_REQUEST
-        elif current.left > 0:
-            current.complete = current.upgrade = False
-            self._parser = httptools.HttpRequestParser(self)
-            self.feed(behind)
-        else:
+        if not current.chunked and current.left <= 0:
             self.upgraded = behind
+            return
+        current.complete = current.upgrade = False
+        self._parser = httptools.HttpRequestParser(self)
+        if current.chunked:  # bring the new parser to where the body begins, by a message that nobody sees
+            self._parser.feed_data(_CHUNKED_HEAD)
+            self.requests.pop()
+            self._current = current
+            self._lines = current.lines
+        if behind:
+            self.feed(behind)
 
     def _measure(self, current: RequestMessage) -> None:
         """Of a request whose body is not all here: what is still to come, so that it can bypass llhttp."""
@@ -189,6 +235,7 @@ class RequestParser:
         self._current = current = RequestMessage(self._table.generation)
         self._lines = current.lines
         self._count = 0
+        self._excess = 0
         self._in_head = True
 
     def on_url(self, part: bytes) -> None:
@@ -206,6 +253,7 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._body_bytes = 0
         current, parser = self._current, self._parser
         current.method = parser.get_method()
         current.version = parser.get_http_version()
@@ -213,15 +261,17 @@ class RequestParser:
         current.upgrade = parser.should_upgrade()
         if len(current.target) > self._limit_line:
             self.error = ErrorKind.TARGET_TOO_LONG
-        elif self._count > self._limit_fields:
+        elif self._count > self._limit_fields or (self._suspect and self._parsed_size() > self._limit_head):
             self.error = ErrorKind.HEAD_TOO_LARGE
         elif self.error is None:
             self.requests.append(current)
 
     def on_body(self, part: bytes) -> None:
         self._current.body.append(part)
+        self._body_bytes += len(part)
 
     def on_message_complete(self) -> None:
-        if len(self._current.trailers) > MAX_TRAILERS:
-            self.error = ErrorKind.HEAD_TOO_LARGE
-        self._current.complete = True
+        if self._current.trailers and not trailers_fit(self._current.trailers):
+            self.error = self.error or ErrorKind.HEAD_TOO_LARGE
+        else:
+            self._current.complete = True

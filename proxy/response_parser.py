@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import httptools
 
-from proxy.fields import MAX_TRAILERS, NO_LENGTH, Field, FieldTable
+from proxy.fields import MAX_CHUNK_EXCESS, NO_LENGTH, Field, FieldTable, chunk_excess, trailers_fit
 
 # RFC 9110 section 15.2 allows any number of interim responses; a flood of them is an attack.
 MAX_INTERIM = 16
@@ -35,6 +35,7 @@ class ResponseParser:
 
     __slots__ = (
         "_count",
+        "_excess",
         "_head_bytes",
         "_in_step",
         "_limit_fields",
@@ -49,6 +50,7 @@ class ResponseParser:
         "error",
         "head_complete",
         "interim",
+        "interims",
         "left",
         "lines",
         "reason",
@@ -77,6 +79,7 @@ class ResponseParser:
         self._without_body = head_request
         self._head_bytes = 0
         self._count = 0
+        self._excess = 0
         self.status = 0
         self.reason = b""
         self.lines: list[bytes] = []
@@ -84,6 +87,8 @@ class ResponseParser:
         self.trailers: list[Field] = []
         self.body: list[bytes] = []
         self.interim: list[Interim] = []
+        """Those not yet taken; `interims` counts all."""
+        self.interims = 0
         self.left = NO_LENGTH
         self.chunked = False
         self.until_close = False
@@ -93,6 +98,11 @@ class ResponseParser:
         self.error = False
         self.upgraded: bytes | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything of the response has come."""
+        return self._head_bytes > 0
+
     def feed(self, data: bytes) -> None:
         if self.complete:
             self.reusable = False
@@ -100,8 +110,10 @@ class ResponseParser:
         if self.head_complete and not self.chunked:
             self._pass_body(data)
             return
-        if not self.head_complete:
+        inside = self.head_complete
+        if not inside:
             self._head_bytes += len(data)
+        parts = len(self.body)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -113,7 +125,11 @@ class ResponseParser:
         except httptools.HttpParserError:
             self.error = not self.complete  # behind a complete response it is surplus, not an error
             self.reusable = False
-        if not self.head_complete and self._head_bytes > self._limit_head:
+        if inside:
+            self._excess = chunk_excess(self._excess, len(data), self.body[parts:])
+            if self._excess > MAX_CHUNK_EXCESS and not self.complete:
+                self.error = True
+        elif not self.head_complete and self._head_bytes > self._limit_head:
             self.error = True
 
     def _pass_body(self, data: bytes) -> None:
@@ -171,13 +187,25 @@ class ResponseParser:
             self.error = True
         if status < 200 and status != 101:
             self.interim.append(Interim(status, self.reason, self.lines))
-            self.error = self.error or len(self.interim) > MAX_INTERIM or status < 100
+            self.interims += 1
+            self.error = self.error or self.interims > MAX_INTERIM or status < 100
             self.reason, self.lines, self.special, self._count = b"", [], [], 0
             return
         self.status = status
         self.reusable = parser.should_keep_alive()
         self._frame()
+        version = parser.get_http_version()
+        if version != "1.1":
+            # llhttp knows 0.9 and 2.0, too. RFC 9112 section 6.1: chunked in HTTP/1.0 is faulty framing, so close behind it.
+            self.error = self.error or version != "1.0"
+            self.reusable = self.reusable and not self.chunked
+        if self._head_bytes > self._limit_head and self._parsed_size() > self._limit_head:
+            self.error = True
         self.head_complete = True
+
+    def _parsed_size(self) -> int:
+        size = sum([len(line) + 2 for line in self.lines])
+        return size + sum([len(name) + len(value) + 4 for name, value in self.special])
 
     def _frame(self) -> None:
         """How the body ends: RFC 9112 section 6.3, in its order."""
@@ -218,6 +246,7 @@ class ResponseParser:
             return  # an interim response ends so too
         self._in_step = True
         if self.chunked:
-            self.complete = True
-            if len(self.trailers) > MAX_TRAILERS:
+            if self.trailers and not trailers_fit(self.trailers):
                 self.error = True
+            else:
+                self.complete = True

@@ -25,10 +25,10 @@ def send(exchange: Exchange, connection: UpstreamConnection) -> None:
     exchange.attempts += 1
     exchange.request_done = exchange.replayable = False
     data = _head(exchange)
+    client.resume()  # before anything is written: a full buffer has the last word
     if not message.complete:
         connection.begin(exchange, data)
         body_arrived(exchange)
-        client.resume()
         return
     body = message.body
     if body or message.chunked:
@@ -36,7 +36,6 @@ def send(exchange: Exchange, connection: UpstreamConnection) -> None:
         data += _framed(message, body) + _ending(message)
         if size > REPLAYED_BODY:
             message.body = []
-        client.resume()
     exchange.request_done = True
     exchange.replayable = exchange.body_sent <= REPLAYED_BODY
     connection.begin(exchange, data)

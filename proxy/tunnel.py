@@ -62,4 +62,6 @@ class Tunnel:
         if not upstream.closed:
             upstream.transport.close()
             upstream.closed = True
+            if upstream.transport.get_write_buffer_size():
+                self._exchange.plane.part(upstream.transport)  # it may never read what is left
         self._exchange.tunnel_ended()

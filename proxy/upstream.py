@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
 
 class UpstreamConnection:
-    __slots__ = ("closed", "exchange", "idle_since", "pool", "reading", "response", "transport", "tunnel", "used")
+    __slots__ = (
+        "blocked",
+        "closed",
+        "exchange",
+        "idle_since",
+        "pool",
+        "reading",
+        "response",
+        "transport",
+        "tunnel",
+        "used",
+    )
 
     def __init__(self, pool: Pool, response: ResponseParser) -> None:
         # connection
@@ -23,6 +34,8 @@ class UpstreamConnection:
         self.transport: asyncio.Transport
         self.closed = False
         self.reading = True
+        self.blocked = False
+        """Whether what was sent over it still fills the transport's buffer."""
         self.used = False
         """Whether a response has come over it: an error before any byte of the next then only says that it was stale."""
         self.idle_since = 0.0
@@ -40,8 +53,8 @@ class UpstreamConnection:
 
     def end(self, reusable: bool, now: float) -> None:
         """The exchange is through with the connection. Only what was framed cleanly and sent whole is used again."""
-        self.exchange = None
-        if reusable and not self.closed and not self.pool.retired:
+        self.exchange = self.tunnel = None
+        if reusable and not self.closed and not self.blocked and not self.pool.retired:
             self.used = True
             self.idle_since = now
             if not self.reading:
@@ -91,6 +104,8 @@ class UpstreamConnection:
             self.close()
 
     def eof_received(self) -> bool:
+        if self.exchange is None:
+            self._surplus()  # an end that no request asked for: not to be leased again until `connection_lost` comes
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -107,9 +122,11 @@ class UpstreamConnection:
             self.pool.forget(self)
 
     def pause_writing(self) -> None:
+        self.blocked = True
         if self.exchange is not None:
             self.exchange.client.pause()
 
     def resume_writing(self) -> None:
+        self.blocked = False
         if self.exchange is not None:
             self.exchange.client.resume()
