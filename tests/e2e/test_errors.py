@@ -223,7 +223,7 @@ def test_answer_in_pieces_may_take_longer_than_the_response_timeout(theatre: The
 
 def test_requests_beyond_the_limit_of_an_endpoint_wait_and_then_get_503(stage: Stage) -> None:
     scenes = Scenes()
-    entered, leave = threading.Event(), threading.Event()
+    entered, leave = threading.Event(), stage.event()
 
     def scene(connection: Conversation, arrival: Arrival) -> None:
         entered.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import threading
 from collections import Counter
 from contextlib import ExitStack
 from typing import Any
@@ -130,13 +129,11 @@ def test_request_is_not_sent_again_once_its_answer_has_begun(stage: Stage) -> No
 def test_retries_stop_at_the_budget(stage: Stage) -> None:
     """So few are always allowed that a quiet gateway can make some; beyond that, a share of the requests under way."""
     scenes = Scenes()
-    fail = threading.Event()
+    fail, hung = stage.event(), stage.event()
 
     def all_at_once(connection: Conversation, arrival: Arrival) -> None:
         assert fail.wait(PATIENCE)
         connection.reset()
-
-    hung = threading.Event()
 
     def hanging(connection: Conversation, arrival: Arrival) -> None:
         hung.wait(PATIENCE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import ssl
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._numbers = itertools.count()
+        self._events: list[threading.Event] = []
         self.closing = contextlib.ExitStack()
 
     def __enter__(self) -> Stage:
@@ -29,7 +31,14 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for event in self._events:
+            event.set()
         self.closing.close()
+
+    def event(self) -> threading.Event:
+        """For scripts to wait for; set at the end before anything is closed, so that no failure leaves one waiting."""
+        self._events.append(event := threading.Event())
+        return event
 
     def origin(
         self,
