@@ -28,10 +28,8 @@ from tests.support.wire import Head, parse_head
 PEER = "203.0.113.5"
 GET = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-UPSTREAMS: dict[str, Any] = {
-    "blue": {"endpoints": ["http://10.0.0.1:80"]},
-    "canary": {"endpoints": ["http://10.0.0.2:80"]},
-}
+BLUE, CANARY = "http://10.0.0.1:8001", "http://10.0.0.2:8002"
+UPSTREAMS: dict[str, Any] = {"blue": {"endpoints": [BLUE]}, "canary": {"endpoints": [CANARY]}}
 Later = Callable[[Callable[[], None]], None]
 
 
