@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import socket
 import sys
@@ -70,6 +71,8 @@ class AdminProcess:
         try:
             await self._start()
             self._channel.send(Ready())
+            gc.freeze()
+            gc.enable()
             await self._ending.wait()
         except StartError as error:
             self._log.error("cannot start", reason=str(error))
@@ -167,6 +170,7 @@ def main() -> int:
     parser.add_argument("config", type=Path)
     arguments = parser.parse_args()
     setproctitle("headgate: admin")
+    gc.disable()  # until it serves: what is made up to then stays, and looking for garbage among it took 60 of 700 ms
     return uvloop.run(_run(arguments))
 
 

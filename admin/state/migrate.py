@@ -1,4 +1,4 @@
-"""Bringing a database to this version's schema. alembic costs a tenth of a second to import, so only when it is needed."""
+"""Bringing an older database to this version's schema. Imports alembic, which costs a fifth of a second: only where needed."""
 
 from __future__ import annotations
 

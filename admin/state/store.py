@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, inspect, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from admin.state.schema import SCHEMA, audit, kept, meta, tokens
+from admin.state.schema import SCHEMA, audit, kept, meta, metadata, tokens, version
 
 REVISION = ("gateway", "revision")
 Key = tuple[str, str]
@@ -200,7 +200,19 @@ def _schema_of(connection: Connection) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
 
 
+def _make(connection: Connection) -> bool:
+    """All tables of a new database. False where there is something in it."""
+    if inspect(connection).get_table_names():
+        return False
+    metadata.create_all(connection)
+    version.create(connection)
+    connection.execute(insert(version).values(version_num=SCHEMA))
+    return True
+
+
 async def _migrate(connection: AsyncConnection, schema: str | None) -> None:
+    if schema is None and await connection.run_sync(_make):
+        return
     from admin.state import migrate  # alembic: not on the ordinary start
 
     if schema is not None and schema not in migrate.known_revisions():

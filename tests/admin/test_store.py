@@ -110,12 +110,32 @@ async def test_the_file_is_private_and_commits_reach_the_disk(
     assert found == ["wal", 2]
 
 
-async def test_the_migrations_make_the_tables_that_the_code_names(engine: AsyncEngine, store: Store) -> None:
+async def test_the_migrations_make_the_tables_that_the_code_names(engine: AsyncEngine) -> None:
     def differences(connection: Connection) -> list[Any]:
+        upgrade(connection)
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
-    async with engine.connect() as connection:
+    async with engine.begin() as connection:
         assert await connection.run_sync(differences) == []
+
+
+async def test_a_new_database_is_what_the_migrations_would_have_made(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "migrated").mkdir()
+    made, migrated = embedded_engine(tmp_path), embedded_engine(tmp_path / "migrated")
+    async with migrated.begin() as connection:
+        await connection.run_sync(upgrade)
+    assert await _laid_out(made) == await _laid_out(migrated)
+    await made.dispose()
+    await migrated.dispose()
+
+
+async def _laid_out(engine: AsyncEngine) -> list[tuple[str, ...]]:
+    """What the database says that it holds, however it was written down, and the migration it is at."""
+    async with engine.connect() as connection:
+        sql = await connection.execute(text("SELECT type, name, sql FROM sqlite_master ORDER BY name"))
+        found = [(row.type, row.name, " ".join((row.sql or "").split())) for row in sql]
+        number = await connection.execute(text("SELECT version_num FROM alembic_version"))
+        return [*found, (number.scalar_one(),)]
 
 
 async def test_a_migration_that_is_cut_short_leaves_nothing_behind(engine: AsyncEngine) -> None:
