@@ -123,7 +123,7 @@ def _busy(gateway: Gateway, load: Child, canary: Child) -> Iterator[Finding]:
     slowest = 1000 * max(calls.cutbacks)
     note = f"slowest {slowest:.1f} ms, {calls.receipt_ms():.1f} ms by the receipt; {_load_note(report, free)}"
     yield Figure("no think time: call, p50", 1000 * quantile(calls.cutbacks, 0.5), "ms", None, note)
-    note = f"the last {1000 * calls.latest(arrivals):.1f} ms after an answer; they wait in the upstream's own queue"
+    note = f"the last {1000 * calls.latest(arrivals):.1f} ms after an answer"
     yield Figure("no think time: later than 20 ms", calls.late(arrivals, LATE_SECONDS), "", None, note)
 
 
