@@ -1,4 +1,4 @@
-"""The workers' code compiled by mypyc: the same modules, about half the processor time a request (docs/performance.md).
+"""The workers' code compiled by mypyc: the same modules, 30 % less processor time a request (docs/performance.md).
 
 `make compile` (`python -m admin.compiled`) makes it where a C compiler is at hand; without one the workers run the sources as
 they are. The result lies outside the packages, under a name made of the sources' hash, so edited sources are never shadowed:
@@ -114,7 +114,9 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         problem = f"the compiler failed (exit status {error.returncode})"
     if problem is not None:
-        print(f"workers will run uncompiled, at about twice the processor time a request: {problem}", file=sys.stderr)
+        print(
+            f"workers will run uncompiled, at about 1.4 times the processor time a request: {problem}", file=sys.stderr
+        )
     return 0
 
 
