@@ -188,6 +188,8 @@ class Scene:
     def __init__(self, snapshot: Snapshot | None = None, *, hold: bool = False, **settings: Any) -> None:
         self._due: deque[Callable[[], None]] = deque()
         self.hold = hold
+        self.stuck = False
+        """Whether upstreams that connect from now on do not read."""
         self.refusing: dict[str, ErrorKind] = {}
         self.dials: list[tuple[Pool, ResponseParser]] = []
         self.dialled: list[str] = []
@@ -235,6 +237,7 @@ class Scene:
         connection = UpstreamConnection(pool, response)
         connection.idle_since = self.plane.now
         transport = Transport(self.later, (pool.endpoint.host, pool.endpoint.port))
+        transport.stuck = self.stuck
         transport.protocol = cast(asyncio.Protocol, connection)
         transport.protocol.connection_made(transport)
         self.origins.append(End(self, transport, url))
