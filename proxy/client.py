@@ -105,7 +105,7 @@ class ClientConnection:
             self.exchange.body_arrived()
         if self.exchange is None:
             self._advance()
-        if self.exchange is not None and parser.backlog:
+        if parser.backlog and (self.exchange is not None or not self._writable):
             self.pause()
         if self.exchange is None and not in_head and parser.in_head:
             self.deadline = monotonic() + self._plane.timeouts.request_head
@@ -180,7 +180,8 @@ class ClientConnection:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        if not self._reading and not self._transport.is_closing():
+        """Reads on, unless enough is kept for later: each request sent would let in another read's worth of requests."""
+        if not self._reading and not self._transport.is_closing() and (self._closing or not self._parser.backlog):
             self._reading = True
             self._transport.resume_reading()
 

@@ -150,7 +150,8 @@ class RequestParser:
             if self.error is None:
                 self.error = ErrorKind.BAD_REQUEST
         if self._in_head:
-            self._head_bytes = self._head_bytes + len(data) if continued else self._begun(data)
+            same = continued and self._current is current  # else it was completed, and another has begun behind it
+            self._head_bytes = self._head_bytes + len(data) if same else self._begun(data)
             if len(self._current.target) > self._limit_line:
                 self.error = ErrorKind.TARGET_TOO_LONG
             elif self._head_bytes > self._limit_head:

@@ -218,3 +218,32 @@ def test_retry_after_a_cutback_goes_to_stable(stage: Stage) -> None:
         held.go_on.set()
         assert client.response().get("x-served-by") == "blue"
     assert held.arrivals == 1
+
+
+def test_tunnels_are_counted_and_cut_only_by_an_abort(stage: Stage) -> None:
+    def script(connection: Conversation) -> None:
+        connection.receive()
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        while True:
+            connection.send(connection.some())
+
+    gateway = stage.running({"blue": stage.origin().url, "canary": stage.origin(script).url}, {"rules": [RULE]})
+    with gateway.connect() as client:
+        client.send(request(fields={**TESTER, "Connection": "Upgrade", "Upgrade": "websocket"}))
+        assert client.response().status == 101
+        assert gateway.cutback()["receipt"]["in_flight"] == {"canary": 1}
+        client.send(b"still here")
+        assert client.exactly(10) == b"still here"
+        assert gateway.cutback(in_flight="abort")["receipt"]["in_flight"] == {}
+        client.wait_closed()
+
+
+def test_pipelined_requests_behind_one_under_way_are_decided_when_their_turn_comes(stage: Stage) -> None:
+    held = Held(stage)
+    with held.gateway.connect() as client:
+        client.send(request(fields=TESTER) * 3)
+        assert held.arrived.acquire(timeout=PATIENCE)
+        held.gateway.cutback()
+        held.go_on.set()
+        assert [client.response().get("x-served-by") for _ in range(3)] == ["canary", "blue", "blue"]
+    assert held.arrivals == 1

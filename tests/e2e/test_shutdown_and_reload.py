@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -9,6 +10,7 @@ import threading
 import pytest
 
 from tests.support.gateway import Gateway, document
+from tests.support.load import Load, Meter
 from tests.support.origin import Conversation
 from tests.support.processes import all_end, children, watched
 from tests.support.stage import Stage
@@ -65,6 +67,8 @@ def refuse_connections(gateway: Gateway) -> None:
             socket.create_connection(gateway.addresses[0], PATIENCE).close()
         except ConnectionRefusedError:
             return True
+        except ConnectionResetError:  # it was in line to be accepted
+            return False
         return False
 
     gateway.until(refused, "new connections are refused")
@@ -165,3 +169,34 @@ def test_reload_keeps_live_weights_until_the_files_own_change(stage: Stage) -> N
     gateway.signal(signal.SIGHUP)
     gateway.until(lambda: gateway.status()["revision"] > revision, "the new weights are in force")
     assert gateway.get()[1]["X-Headgate-Upstream"] == "blue"
+
+
+def test_reloads_under_load_cost_no_request(stage: Stage) -> None:
+    meters = {name: Meter(name) for name in ("blue", "green")}
+    for meter in meters.values():
+        stage.closing.callback(meter.close)
+    settings = [document({name: meter.url}) for name, meter in meters.items()]
+    gateway = stage.gateway({**settings[0], "workers": 2}).start()
+    with Load(gateway, [{}] * 8) as load:
+        for number in range(1, 7):
+            revision = gateway.status()["revision"]
+            gateway.write({**settings[number % 2], "workers": 2})
+            gateway.signal(signal.SIGHUP)
+            gateway.until(lambda: gateway.status()["revision"] > revision, "the file is in force")  # noqa: B023
+            load.wait(100)
+    assert set(load.statuses) == {200}
+    assert load.broken == 0
+    assert min(len(meter.arrived) for meter in meters.values()) > 100
+
+
+def test_access_log_is_complete_when_the_gateway_has_ended(stage: Stage) -> None:
+    gateway = stage.running({"blue": stage.origin("blue").url}, workers=2)
+    for number in range(30):
+        gateway.get(f"/page?number={number}", X_Request_Id=f"r{number}")
+    assert gateway.stop() == 0
+    lines = [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
+    assert {line["request_id"] for line in lines} == {f"r{number}" for number in range(30)}
+    assert len(lines) == 30
+    assert {(line["route"], line["upstream"], line["status"], line["path"]) for line in lines} == {
+        ("shop", "blue", 200, "/page")
+    }

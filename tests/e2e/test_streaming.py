@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 from dataclasses import dataclass
 
@@ -213,12 +214,16 @@ def test_client_that_leaves_ends_the_connection_to_the_upstream(theatre: Theatre
     assert let_go.wait(5.0)
 
 
-def test_pipelined_requests_are_answered_in_order(theatre: Theatre) -> None:
+def test_pipelined_requests_are_answered_in_order_wherever_reads_cut_them(theatre: Theatre) -> None:
     target = theatre.scenes.play(lambda connection, arrival: connection.answer(arrival.target.encode()))
+    number = 3000
     with theatre.gateway.connect() as client:
-        client.send(b"".join(request(f"{target}?{number}") for number in range(50)))
-        answers = [client.response().body for _ in range(50)]
-    assert answers == [f"{target}?{number}".encode() for number in range(50)]
+        data = b"".join(request(f"{target}?{each}", fields={"X-Filling": "x" * 100}) for each in range(number))
+        sending = threading.Thread(target=client.send, args=(data,))
+        sending.start()
+        answers = [client.response().body for _ in range(number)]
+        sending.join()
+    assert answers == [f"{target}?{each}".encode() for each in range(number)]
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -263,3 +268,30 @@ def test_upstream_connection_is_used_again_and_its_end_harms_nobody(theatre: The
         answer = client.response()
         assert answer.status == 200
         assert answer.body != first
+
+
+def test_answer_that_nobody_asked_for_is_given_to_nobody(theatre: Theatre) -> None:
+    def scene(connection: Conversation, arrival: Arrival) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown" * 2)
+
+    target = theatre.scenes.play(scene)
+    other = theatre.scenes.play(lambda connection, arrival: connection.answer(b"other"))
+    for _ in range(5):
+        with theatre.gateway.connect() as client:
+            client.send(request(target) + request(other))
+            assert [client.response().body for _ in range(2)] == [b"own", b"other"]
+            assert client.silent
+
+
+def test_client_that_stops_sending_has_left(theatre: Theatre) -> None:
+    """As documented: half a close is a whole one, so that a client that went away is noticed while its answer is made."""
+    let_go = threading.Event()
+
+    def scene(connection: Conversation, arrival: Arrival) -> None:
+        connection.wait_closed()
+        let_go.set()
+
+    with theatre.gateway.connect() as client:
+        client.send(request(theatre.scenes.play(scene)))
+        client.sock.shutdown(socket.SHUT_WR)
+        assert let_go.wait(PATIENCE)

@@ -75,6 +75,15 @@ def test_httpx_verifies_the_certificate_and_moves_a_big_body(gateway: Gateway, c
             assert client.post("/", content=body).json()["body"] == body
 
 
+def test_websocket_over_tls_reaches_the_upstream(gateway: Gateway, client_side: ssl.SSLContext) -> None:
+    """The upstream refuses it, and the refusal comes back: the tunnel itself is the same as over plain TCP."""
+    fields = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    with secured(gateway, client_side) as client:
+        client.send(request("/socket", fields=fields))
+        seen = dict(json.loads(client.response().body)["fields"])
+    assert (seen["Upgrade"], seen["X-Forwarded-Proto"]) == ("websocket", "https")
+
+
 def test_client_that_does_not_know_the_authority_refuses(gateway: Gateway) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         secured(gateway, ssl.create_default_context()).close()
