@@ -23,6 +23,8 @@ BODY_TIMEOUT = 15.0
 
 _ETAG = re.compile(r'"?([0-9]{1,18})"?')
 _JSON = frozenset({"application/json"})
+# What a body is called by a client that does not say what it is: no header at all, or the one `curl -d` sends by itself.
+_UNSAID = frozenset({"application/octet-stream", "application/x-www-form-urlencoded"})
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -95,7 +97,7 @@ class Call:
                         raise ProblemError(413, f"at most {limit} bytes are taken here")
         except TimeoutError as error:
             raise ProblemError(408, f"the body did not come within {BODY_TIMEOUT:.0f} s") from error
-        if chunks.strip() and request.content_type not in types:
+        if chunks.strip() and request.content_type not in types | _UNSAID:
             raise ProblemError(
                 415, f"Content-Type must be {' or '.join(sorted(types))}", headers={"Accept": ", ".join(sorted(types))}
             )

@@ -108,8 +108,16 @@ async def test_a_body_above_the_limit_is_413_with_and_without_a_length(plane: Pl
 
 
 async def test_a_body_of_another_type_is_415(plane: Plane) -> None:
-    answer = await plane.call("PUT", f"{SHOP}/weights", data={"weights": "1"})
+    headers = {"Content-Type": "text/plain"}
+    answer = await plane.call("PUT", f"{SHOP}/weights", data=b'{"weights": {"blue": 1}}', headers=headers)
     assert (answer.status, answer.headers["Accept"]) == (415, "application/json")
+
+
+@pytest.mark.parametrize("said", ["application/x-www-form-urlencoded", "application/octet-stream"])
+async def test_a_body_sent_by_curl_without_a_type_is_taken_for_json(plane: Plane, said: str) -> None:
+    body = b'{"weights": {"blue": 60, "canary": 40}}'
+    answer = await plane.call("PUT", f"{SHOP}/weights", data=body, headers={"Content-Type": said})
+    assert (answer.status, answer.json["weights"]) == (200, {"blue": 60.0, "canary": 40.0})
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", "weights"), ("POST", "cutback"), ("DELETE", "cutback")])
