@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.load import Load, Meter, late
-from tests.support.origin import Arrival, Conversation, Deaf, Scenes
+from tests.support.origin import Arrival, Conversation, Scenes
 from tests.support.stage import Stage
 from tests.support.wire import PATIENCE, Response, Wire, request
 
@@ -86,9 +86,7 @@ def test_frozen_worker_is_replaced_before_the_answer(stage: Stage) -> None:
 
 
 def test_request_that_waits_for_a_dial_is_decided_again(stage: Stage) -> None:
-    deaf = Deaf()
-    stage.closing.callback(deaf.close)
-    blue = stage.origin("blue")
+    blue, deaf = stage.origin("blue"), stage.deaf()
     gateway = stage.running({"blue": blue.url, "canary": deaf.url}, {"rules": [RULE]}, timeouts={"connect": "30s"})
     with gateway.connect() as client:
         client.send(request(fields=TESTER))

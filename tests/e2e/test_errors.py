@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.origin import Arrival, Conversation, Deaf, Scene, Scenes, refusing
+from tests.support.origin import Arrival, Conversation, Scene, Scenes
 from tests.support.stage import Stage
 from tests.support.wire import ClosedError, Response, request
 
@@ -40,18 +40,16 @@ def theatre(shared: Stage) -> Theatre:
     scenes = Scenes()
     scenes.also("/ok", lambda connection, arrival: connection.answer(b"ok"))
     scenes.also("/read", lambda connection, arrival: connection.answer(connection.receive_body(arrival).body))
-    deaf = Deaf()
-    shared.closing.callback(deaf.close)
     rules = [{"when": {"path": f"/{name}"}, "send": name} for name in ("refusing", "deaf")]
     gateway = shared.running(
-        {"blue": shared.origin(scenes).url, "refusing": refusing(), "deaf": deaf.url},
+        {"blue": shared.origin(scenes).url, "refusing": shared.refusing().url, "deaf": shared.deaf().url},
         {"match": {"hosts": ["shop.example"]}, "rules": rules},
         timeouts={
-            "connect": "300ms",
-            "response": "300ms",
+            "connect": "1s",
+            "response": "1s",
             "request_head": "300ms",
             "request_body": "300ms",
-            "idle": "1s",
+            "idle": "2s",
         },
         limits={"body": 1000, "headers": 20, "request_head": "4KiB"},
     )
@@ -210,15 +208,15 @@ def test_answer_in_pieces_may_take_longer_than_the_response_timeout(theatre: The
     """`response` bounds the wait for the head, `idle` each wait after it, nothing the whole."""
 
     def scene(connection: Conversation, arrival: Arrival) -> None:
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
-        for number in range(6):
-            pause.wait(0.1)  # twice the timeout in all
-            connection.send(b"%d" % number)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
+        for _ in range(12):
+            pause.wait(0.1)  # more than the timeout in all
+            connection.send(b".")
 
     pause = threading.Event()
     with theatre.gateway.connect() as client:
         client.send(request(theatre.scenes.play(scene)))
-        assert client.response().body == b"012345"
+        assert client.response().body == b"." * 12
 
 
 def test_requests_beyond_the_limit_of_an_endpoint_wait_and_then_get_503(stage: Stage) -> None:
@@ -233,7 +231,7 @@ def test_requests_beyond_the_limit_of_an_endpoint_wait_and_then_get_503(stage: S
     target = scenes.play(scene)
     scenes.also("/ok", lambda connection, arrival: connection.answer(b"ok"))
     origin = stage.origin(scenes)
-    gateway = stage.running({"blue": origin.url}, limits={"per_endpoint": 1}, timeouts={"connect": "100ms"})
+    gateway = stage.running({"blue": origin.url}, limits={"per_endpoint": 1}, timeouts={"connect": "500ms"})
     with gateway.connect() as first, gateway.connect() as second, gateway.connect() as third:
         first.send(request(target))
         assert entered.wait(30.0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.origin import Arrival, Conversation, Origin, Scenes, refusing
+from tests.support.origin import Arrival, Conversation, Origin, Scenes
 from tests.support.stage import Stage
 from tests.support.wire import PATIENCE, Response, Wire, request
 
@@ -41,7 +41,7 @@ def origins(shared: Stage) -> dict[str, Origin]:
 @pytest.fixture(scope="module")
 def gateway(shared: Stage, origins: dict[str, Origin]) -> Gateway:
     """Routes by host: `stable` may fall back on stable, `other` on another endpoint alone, `no` on nothing."""
-    good, drops, dead = origins["good"].url, origins["drops"].url, refusing()
+    good, drops, dead = origins["good"].url, origins["drops"].url, shared.refusing().url
     upstreams: dict[str, Any] = {
         "blue": [origins["blue"].url],
         "drops": [drops],

@@ -145,4 +145,4 @@ def test_signal_during_the_start_ends_it(stage: Stage, number: signal.Signals) -
     gateway.until(lambda: "headgate: supervisor" in gateway.by_title(), "the supervisor runs")
     gateway.until(lambda: len(gateway.by_title()) > 1, "it has started a child")
     gateway.signal(number)
-    gateway.end()
+    assert gateway.end() == 0

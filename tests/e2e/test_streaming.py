@@ -284,7 +284,7 @@ def test_answer_that_nobody_asked_for_is_given_to_nobody(theatre: Theatre) -> No
 
 
 def test_client_that_stops_sending_has_left(theatre: Theatre) -> None:
-    """As documented: half a close is a whole one, so that a client that went away is noticed while its answer is made."""
+    """Half a close is a whole one, so that a client that went away is noticed while its answer is made."""
     let_go = threading.Event()
 
     def scene(connection: Conversation, arrival: Arrival) -> None:

@@ -244,7 +244,13 @@ class Deaf:
             sock.close()
 
 
-def refusing() -> str:
-    """The URL of a port of this machine where nobody listens: bound once and given back."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+class Refusing:
+    """Has a port and does not listen on it, so connections are refused and nobody else gets it."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def close(self) -> None:
+        self._socket.close()

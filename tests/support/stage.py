@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.support.gateway import Document, Gateway, document
-from tests.support.origin import Origin, Script, serving
+from tests.support.origin import Deaf, Origin, Refusing, Script, serving
 
 GATEWAYS: list[Gateway] = []
 """Those that are set up at the moment, for the report of a failure."""
@@ -53,6 +53,14 @@ class Stage:
         origin = Origin(script, unix=unix, tls=tls, receive_buffer=receive_buffer)
         self.closing.callback(origin.close)
         return origin
+
+    def deaf(self) -> Deaf:
+        self.closing.callback((own := Deaf()).close)
+        return own
+
+    def refusing(self) -> Refusing:
+        self.closing.callback((own := Refusing()).close)
+        return own
 
     def gateway(self, settings: Document, environ: Mapping[str, str] | None = None) -> Gateway:
         """Not started."""
