@@ -70,9 +70,7 @@ def lay(document: Document, compiled: Snapshot, states: Mapping[str, RouteState]
         if why:
             dropped[name] = why
     snapshot = replace(compiled, revision=revision)
-    for name, state in kept.items():
-        if state != UNCHANGED:
-            snapshot = snapshot.with_live(name, state.overlay())
+    snapshot = snapshot.with_states({name: state.overlay() for name, state in kept.items() if state != UNCHANGED})
     return Laid(document, snapshot, kept, dropped)
 
 
@@ -191,9 +189,7 @@ class Gateway:
             return await self._keep(change, intent, laid, tuple(laid.document.config.routes), receipt)
 
     def _with(self, states: Mapping[str, RouteState]) -> Laid:
-        snapshot = self.snapshot
-        for name, state in states.items():
-            snapshot = snapshot.with_live(name, state.overlay())
+        snapshot = self.snapshot.with_states({name: state.overlay() for name, state in states.items()})
         return replace(self.laid, snapshot=snapshot, states={**self.laid.states, **states}, dropped={})
 
     def _match(self, intent: Intent, revisions: Iterable[int]) -> None:

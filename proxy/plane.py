@@ -93,9 +93,7 @@ class Plane:
         return self._put_in_force(self.snapshot, publish.live, publish.in_flight)
 
     def _put_in_force(self, snapshot: Snapshot, live: dict[str, Live], in_flight: InFlight) -> dict[str, int]:
-        for name, state in live.items():
-            snapshot = snapshot.with_live(name, state)
-        self.snapshot = snapshot
+        self.snapshot = snapshot = snapshot.with_states(live)
         self.draws.keep(snapshot.splits())
         changed = {route.name: route for route in snapshot.routes if route.name in live}
         for exchange in [exchange for exchange in self.active if self._lost(exchange, changed)]:

@@ -1,12 +1,12 @@
 """The compiled configuration: immutable, published as one reference, pickled to the workers.
 
 The document (routing/config.py) declares; `compile` makes a snapshot of it; live state (weights, cutback) is laid
-over a route by `Snapshot.with_live`, which shares everything else, so that a change costs the same whatever the size
-of the rest.
+over routes by `Snapshot.with_states`, which shares everything else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -206,17 +206,23 @@ class Snapshot:
         return {split for route in self.routes for split in route.splits()}
 
     def with_live(self, name: str, live: Live) -> Snapshot:
-        """The snapshot with that live state over one route. An unknown route or upstream name changes nothing:
-        the configuration may have dropped it since."""
-        route = self.route_named(name)
-        if route is None:
+        """The snapshot with that live state over one route."""
+        return self.with_states({name: live})
+
+    def with_states(self, states: Mapping[str, Live]) -> Snapshot:
+        """The snapshot with live state over the routes named, in one pass: a cutback of all routes is a change like any
+        other. An unknown route or upstream name changes nothing: the configuration may have dropped it since."""
+        known = [route for route in self.routes if route.name in states]
+        if not known:
             return self
-        changed = _lay(self, route, live)
-        return replace(self, routes=(*self.routes[: route.index], changed, *self.routes[route.index + 1 :]))
+        index_of = {upstream.name: upstream.index for upstream in self.upstreams}
+        routes = list(self.routes)
+        for route in known:
+            routes[route.index] = _lay(index_of, route, states[route.name])
+        return replace(self, routes=tuple(routes))
 
 
-def _lay(snapshot: Snapshot, route: Route, live: Live) -> Route:
-    index_of = {upstream.name: upstream.index for upstream in snapshot.upstreams}
+def _lay(index_of: Mapping[str, int], route: Route, live: Live) -> Route:
     split, closed = route.declared_split, frozenset[int]()
     known = {name: weight for name, weight in live.weights or () if name in index_of}
     if known:
@@ -230,7 +236,9 @@ def _lay(snapshot: Snapshot, route: Route, live: Live) -> Route:
             )
         else:  # those with weight are gone from the configuration
             split = route.stable_split
-    rules = tuple(opened for rule in route.declared_rules if (opened := _without(rule, closed)) is not None)
+    rules = route.declared_rules
+    if closed:
+        rules = tuple(opened for rule in rules if (opened := _without(rule, closed)) is not None)
     return replace(route, split=split, rules=rules, cutback=live.cutback, closed=closed)
 
 

@@ -125,8 +125,7 @@ class Store:
         try:
             async with self._engine.begin() as connection:
                 await _advance(connection, expected, change.revision)
-                for (scope, name), value in change.states.items():
-                    await _put(connection, scope, name, change.revision, value)
+                await _put(connection, change)
                 if change.audit:
                     await connection.execute(insert(audit), [_audit_row(entry) for entry in change.audit])
         except SQLAlchemyError as error:
@@ -176,22 +175,21 @@ async def _advance(connection: AsyncConnection, expected: int, revision: int) ->
     await connection.execute(insert(kept), {"scope": scope, "name": name, "revision": revision, "value": {}})
 
 
-_REPLACE = (
-    update(kept)
-    .where((kept.c.scope == bindparam("in_scope")) & (kept.c.name == bindparam("of_name")))
-    .values(revision=bindparam("at_revision"), value=bindparam("new_value"))
-)
+_REMOVE = delete(kept).where((kept.c.scope == bindparam("in_scope")) & (kept.c.name == bindparam("of_name")))
 
 
-async def _put(connection: AsyncConnection, scope: str, name: str, revision: int, value: Any) -> None:
-    if value is None:
-        await connection.execute(delete(kept).where((kept.c.scope == scope) & (kept.c.name == name)))
+async def _put(connection: AsyncConnection, change: Change) -> None:
+    """In two statements however many states there are: a change of all routes is on the disk while its caller waits."""
+    if not change.states:
         return
-    replaced = await connection.execute(
-        _REPLACE, {"in_scope": scope, "of_name": name, "at_revision": revision, "new_value": value}
-    )
-    if replaced.rowcount == 0:
-        await connection.execute(insert(kept), {"scope": scope, "name": name, "revision": revision, "value": value})
+    await connection.execute(_REMOVE, [{"in_scope": scope, "of_name": name} for scope, name in change.states])
+    rows = [
+        {"scope": scope, "name": name, "revision": change.revision, "value": value}
+        for (scope, name), value in change.states.items()
+        if value is not None
+    ]
+    if rows:
+        await connection.execute(insert(kept), rows)
 
 
 def _schema_of(connection: Connection) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import pytest
@@ -226,6 +228,21 @@ def test_live_state_of_one_route_leaves_the_others_untouched() -> None:
     assert changed.table is compiled.table
     assert decided(changed, get("/two")) == ("canary", Reason.WEIGHT)
     assert changed.splits() != compiled.splits()
+
+
+def test_live_state_of_all_routes_is_laid_in_one_pass() -> None:
+    """A worker has a second to acknowledge a cutback of all routes, and a starting one two until it is thought frozen."""
+    compiled, count = snapshot(), 20_000
+    many = tuple(replace(compiled.routes[0], index=index, name=f"r{index}") for index in range(count))
+    began = process_time()
+    changed = replace(compiled, routes=many).with_states(
+        {route.name: Live(cutback=CutbackMode.CUT) for route in many[1:]} | {"gone": Live()}
+    )
+    assert process_time() - began < 1.5
+    assert changed.routes[0] is many[0]
+    assert [(route.index, route.name, route.cutback) for route in changed.routes[1:]] == [
+        (index, f"r{index}", CutbackMode.CUT) for index in range(1, count)
+    ]
 
 
 def test_draws_of_a_split_that_did_not_change_go_on_where_they_were() -> None:
