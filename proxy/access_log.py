@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import stat
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -35,7 +36,8 @@ class AccessLog:
         self._fd = (
             os.dup(sys.stdout.fileno()) if path == "-" else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         )
-        self._is_file = path != "-"
+        # Anything else, such as a named pipe or /dev/stdout, may have a reader that is slow.
+        self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
         # Wall-clock time of the monotonic clock's zero, so that a line needs no second look at a clock.
         self._epoch = time.time() - time.monotonic()
 

@@ -76,7 +76,7 @@ class Transport(asyncio.Transport):
     def take(self, size: int) -> None:
         """The far end reads so much of the buffer."""
         self.buffered = max(0, self.buffered - size)
-        if self._blocked and self.buffered <= self._low:
+        if self._blocked and self.buffered <= self._low and not self.lost:
             self._blocked = False
             self.protocol.resume_writing()
         if self.closed and not self.buffered:
@@ -134,7 +134,11 @@ class Transport(asyncio.Transport):
     def _lose(self, error: Exception | None) -> None:
         if not self.lost:
             self.lost = True
-            self._later(lambda: self.protocol.connection_lost(error))
+            self._later(lambda: self._say_lost(error))
+
+    def _say_lost(self, error: Exception | None) -> None:
+        self.protocol.connection_lost(error)
+        del self.protocol  # as real ones do, so that the two don't keep each other
 
 
 class End:

@@ -77,6 +77,7 @@ def test_server_that_speaks_first_gets_no_request() -> None:
 def test_bytes_after_a_response_was_given_up_are_dropped() -> None:
     scene = Scene()
     client, origin = scene.ask()
+    protocol = origin.transport.protocol
     client.reset()
-    origin.transport.protocol.data_received(OK)
+    protocol.data_received(OK)
     assert scene.at_rest
