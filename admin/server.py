@@ -83,7 +83,9 @@ def _listen(admin: Admin) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        raise ServeError(f"the admin address {admin.address} cannot be used: {os.strerror(error.errno or 0)}") from error
+        raise ServeError(
+            f"the admin address {admin.address} cannot be used: {os.strerror(error.errno or 0)}"
+        ) from error
 
 
 def _tls(admin: Admin) -> ssl.SSLContext | None:
