@@ -16,7 +16,7 @@ from admin.document import Document, fingerprint
 from admin.live import UNCHANGED, RouteState, carry_over
 from admin.logs import Logger
 from admin.publisher import Publisher, Receipt, SupervisorGoneError
-from admin.refusals import StaleMatchError, UnknownRouteError, UnpublishableError
+from admin.refusals import StaleMatchError, UnadoptableError, UnknownRouteError, UnpublishableError
 from admin.state.journal import Journal
 from admin.state.store import Change, Key
 from proxy.control import InFlight, Publish
@@ -176,6 +176,9 @@ class Gateway:
             if intent.dry_run:
                 return Outcome(self.revision, laid, tuple(laid.document.config.routes), None)
             receipt = await self._publish(self._everything(laid, revision))
+            if receipt.refusals:
+                await self._take_back(revision + 1)
+                raise UnadoptableError(receipt.refusals)
             for name, why in laid.dropped.items():
                 self._log.warning("live weights dropped", route=name, why=why)
             change = adoption(laid, self.laid.states, revision)
@@ -187,6 +190,13 @@ class Gateway:
             self.laid, self.revision, self.document_revision = laid, revision, revision
             self._revisions = {name: at for name, at in self._revisions.items() if name in laid.states}
             return await self._keep(change, intent, laid, tuple(laid.document.config.routes), receipt)
+
+    async def _take_back(self, revision: int) -> None:
+        """Workers refused a document. The others go back to what holds here, and the next to start gets what it can use."""
+        receipt = await self._publish(self._everything(self.laid, revision))
+        self.revision = revision
+        if not receipt.applied:
+            self._log.error("not every worker has gone back to the configuration before", receipt=receipt.to_json())
 
     def _with(self, states: Mapping[str, RouteState]) -> Laid:
         snapshot = self.snapshot.with_states({name: state.overlay() for name, state in states.items()})

@@ -38,6 +38,11 @@ class Receipt:
             published is not None and not published.errors and published.acked + published.replaced >= published.total
         )
 
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """What workers said that could not adopt it."""
+        return self.published.errors if self.published is not None else ()
+
     def to_json(self) -> dict[str, object]:
         published = self.published
         milliseconds = round(self.milliseconds, 3)

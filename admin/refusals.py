@@ -50,3 +50,10 @@ class BadConfigError(RefusedError):
 class UnpublishableError(RefusedError):
     def __init__(self) -> None:
         super().__init__("the supervisor is gone, so no worker can be told; nothing was changed")
+
+
+class UnadoptableError(RefusedError):
+    """Workers could not take up a configuration that is valid as a text: it names something that they can't use."""
+
+    def __init__(self, errors: Iterable[str]) -> None:
+        super().__init__(f"the workers cannot use this configuration; nothing was changed: {'; '.join(errors)}")

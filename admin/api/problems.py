@@ -16,6 +16,7 @@ from admin.refusals import (
     NothingToRestoreError,
     RefusedError,
     StaleMatchError,
+    UnadoptableError,
     UnknownRouteError,
     UnpublishableError,
 )
@@ -46,6 +47,7 @@ _REFUSALS: dict[type[Exception], int] = {
     StaleMatchError: 412,
     InvalidFieldsError: 422,
     BadConfigError: 422,
+    UnadoptableError: 422,
     UnpublishableError: 503,
     StoreError: 503,
 }

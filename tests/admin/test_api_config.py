@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from admin import gateway
-from proxy.control import Reload
+from proxy.control import Publish, Published, Reload
 from proxy.tasks import spawn
 from routing.snapshot import CutbackMode
 from tests.admin.conftest import Plane, Start, edit
@@ -293,3 +293,24 @@ async def test_the_api_serves_tls_and_takes_a_rotated_certificate(start: Start, 
     assert plane.process.server is not None
     await plane.process.server.reload()
     assert await serial() != first
+
+
+async def test_a_document_that_workers_cannot_use_changes_nothing(plane: Plane) -> None:
+    """It would be stored otherwise, and no worker or gateway that starts could serve."""
+    await plane.call("PUT", "/v1/routes/shop/weights", json={"weights": {"blue": 1}})
+    before, revision, all_acked = await document(plane), plane.supervisor.revision, plane.supervisor.all_acked
+
+    def refused(publish: Publish) -> Published:
+        plane.supervisor.answer = all_acked
+        return Published(publish.revision, 1, 2, 0, 0.001, {}, ("worker 0: no such folder",))
+
+    plane.supervisor.answer = refused
+    edit(plane.config, "weights: {blue: 95, canary: 5}", "weights: {blue: 50, canary: 50}")
+    answer = await plane.call("PUT", CONFIG, data=plane.config.read_text(), headers=YAML)
+    assert (answer.status, "no such folder" in answer.json["detail"]) == (422, True)
+    assert await document(plane) == before
+    assert plane.supervisor.revision == revision + 2
+    shop = plane.supervisor.snapshot().routes[0]
+    assert (shop.declared_split.weights, shop.split.only) == ((19, 1), 0)
+    cutback = await plane.call("POST", "/v1/routes/shop/cutback")
+    assert (cutback.json["revision"], cutback.json["receipt"]["persisted"]) == (revision + 3, True)
