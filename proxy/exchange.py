@@ -162,7 +162,7 @@ class Exchange:
         self.upstream_failed(kind, RetryOn.CONNECT)
 
     def reconsider(self) -> None:
-        """Live state changed while we stood in line, and the upstream we chose lost its traffic: choose again."""
+        """The state changed while we stood in line, and by the new one we may not go there: choose again."""
         assert self.waiting
         assert self.pool is not None
         self.pool.leave(self)
@@ -251,7 +251,7 @@ class Exchange:
         plane, decision = self.plane, self.decision
         assert decision is not None
         route = plane.snapshot.route_named(decision.route.name)
-        index = plane.open_upstream(decision.route.name, upstream)
+        index = plane.open_upstream(decision, upstream)
         if route is None or index is None:
             self.refuse(ErrorKind.NO_ENDPOINT)
             return

@@ -16,6 +16,7 @@ from proxy.response_head import response_table
 from proxy.response_parser import ResponseParser
 from proxy.stats import Tally, WorkerStats
 from proxy.tasks import spawn
+from routing.decide import Decision, may_go
 from routing.geo import Geo
 from routing.snapshot import CutbackMode, Live, Route, Snapshot, Timeouts, Upstream
 from routing.weights import Draws
@@ -68,8 +69,8 @@ class Plane:
     # State
 
     def adopt(self, snapshot: Snapshot, live: dict[str, Live]) -> None:
-        """Replace everything. Requests that were sent go on as they were decided."""
-        before = self.snapshot
+        """Replace everything. Requests that were sent go on as they were decided, those in line only where they still may."""
+        before, snapshot = self.snapshot, snapshot.with_states(live)
         if before.geo != snapshot.geo:
             self.geo = Geo(snapshot.geo)
         if before.access_log != snapshot.access_log:
@@ -83,24 +84,18 @@ class Plane:
         self.upstreams.adopt(snapshot.upstreams, -(-snapshot.limits.per_endpoint // self._workers))
         self.request_table.watch(REQUEST_WATCHED | snapshot.wanted)
         self.stats.bind(snapshot)
-        self._put_in_force(snapshot, live, InFlight.FINISH)
-        for exchange in [exchange for exchange in self.active if exchange.waiting and exchange.in_retired_line]:
-            exchange.reconsider()
+        self._take_over(snapshot)
+        self._choose_again({route.name: route for route in snapshot.routes}, everything=True)
 
     def apply(self, publish: Publish) -> dict[str, int]:
         """Put changed live state in force. When this returns, no request that was not sent yet will go to an upstream that
         lost its traffic. Returns how many are still out there, by upstream, after `publish.in_flight` was done to them."""
-        return self._put_in_force(self.snapshot, publish.live, publish.in_flight)
-
-    def _put_in_force(self, snapshot: Snapshot, live: dict[str, Live], in_flight: InFlight) -> dict[str, int]:
-        self.snapshot = snapshot = snapshot.with_states(live)
-        self.draws.keep(snapshot.splits())
-        changed = {route.name: route for route in snapshot.routes if route.name in live}
-        for exchange in [exchange for exchange in self.active if self._lost(exchange, changed)]:
-            if exchange.waiting:
-                exchange.reconsider()
-            elif in_flight is not InFlight.FINISH:
-                exchange.cut_back(to_stable=in_flight is InFlight.RETRY)
+        self._take_over(self.snapshot.with_states(publish.live))
+        changed = {route.name: route for route in self.snapshot.routes if route.name in publish.live}
+        self._choose_again(changed, everything=False)
+        if publish.in_flight is not InFlight.FINISH:
+            for exchange in [exchange for exchange in self.active if self._lost(exchange, changed)]:
+                exchange.cut_back(to_stable=publish.in_flight is InFlight.RETRY)
         left: dict[str, int] = {}
         for exchange in self.active:
             if self._lost(exchange, changed):
@@ -108,25 +103,44 @@ class Plane:
                 left[name] = left.get(name, 0) + 1
         return left
 
+    def _take_over(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.draws.keep(snapshot.splits())
+
+    def _choose_again(self, changed: dict[str, Route], *, everything: bool) -> None:
+        """Whoever stands in line where it may not go any more leaves it. `everything`: a route that is not in `changed` is gone."""
+
+        def misplaced(exchange: Exchange) -> bool:
+            decision = exchange.decision
+            assert decision is not None
+            route = changed.get(decision.route.name)
+            if route is None:
+                return everything
+            upstream = self.snapshot.upstream_named(exchange.upstream_name)
+            return upstream is None or exchange.in_retired_line or not may_go(route, upstream.index, decision)
+
+        for exchange in [exchange for exchange in self.active if exchange.waiting and misplaced(exchange)]:
+            exchange.reconsider()
+
     def _lost(self, exchange: Exchange, changed: dict[str, Route]) -> bool:
-        """Whether the exchange is at, or in line for, an upstream that its route may no longer use. By names: it may have
-        been decided by a snapshot with other indexes."""
+        """Whether the exchange is at an upstream that its route may no longer use. By names: it may have been decided by a
+        snapshot with other indexes."""
         route = changed.get(exchange.decision.route.name) if exchange.decision is not None else None
-        if route is None:
+        if route is None or exchange.waiting:
             return False
         upstream = self.snapshot.upstream_named(exchange.upstream_name)
         return upstream is None or not _open_to(route, upstream.index)
 
-    def open_upstream(self, route_name: str, upstream_name: str | None) -> int | None:
-        """Where one more attempt of a route may go, as an index of the snapshot in force: the upstream, or stable if it is
-        not named, gone or closed by live state; None if that is closed too, or the route is gone."""
-        route = self.snapshot.route_named(route_name)
+    def open_upstream(self, decision: Decision, upstream_name: str | None) -> int | None:
+        """Where one more attempt may go, as an index of the snapshot in force: the upstream, or stable if it is not named,
+        gone or closed to it by now; None if that is closed too, or the route is gone."""
+        route = self.snapshot.route_named(decision.route.name)
         if route is None:
             return None
         upstream = self.snapshot.upstream_named(upstream_name) if upstream_name is not None else None
-        if upstream is not None and _open_to(route, upstream.index):
+        if upstream is not None and may_go(route, upstream.index, decision):
             return upstream.index
-        return route.stable if _open_to(route, route.stable) else None
+        return route.stable if may_go(route, route.stable, decision) else None
 
     def has_untried(self, upstream_name: str, tried: tuple[Pool, ...]) -> bool:
         """Whether the upstream has an endpoint that is not among `tried`."""
@@ -201,9 +215,9 @@ class Plane:
 
 def _open_to(route: Route, upstream: int) -> bool:
     """Whether live state lets the route's traffic go to that upstream at all."""
-    if route.cutback is CutbackMode.CUT:
-        return upstream == route.stable
-    return upstream not in route.closed
+    if upstream == route.stable and route.cutback is not None:
+        return True
+    return route.cutback is not CutbackMode.CUT and upstream not in route.closed
 
 
 def _open_log(snapshot: Snapshot, stats: WorkerStats) -> AccessLog | None:

@@ -91,6 +91,20 @@ def _decide_cut_back(route: Route, request: Request, draws: Draws) -> Decision:
     return _with_flags(Decision(route, route.stable, Reason.CUTBACK, -1, None, False, b""), request, draws)
 
 
+def may_go(route: Route, upstream: int, decision: Decision) -> bool:
+    """Whether what was decided by an earlier state, and not sent yet or to be sent again, may go there by the route as it is
+    now. A rule that leads there counts as a way, whoever made the decision."""
+    if upstream == route.stable:
+        return route.cutback is not None or upstream not in route.closed
+    if route.cutback is CutbackMode.CUT or upstream in route.closed:
+        return False
+    if route.cutback is CutbackMode.DRAIN:
+        if route.sticky is None or route.sticky.by is not _COOKIE or decision.fresh:
+            return False
+        return decision.reason is Reason.STICKY and upstream in route.split.upstreams
+    return upstream in route.split.upstreams or any(upstream in rule.split.upstreams for rule in route.rules)
+
+
 def _with_flags(decision: Decision, request: Request, draws: Draws) -> Decision:
     """Flags follow the client's bucket; without stickiness, its address, so that the slice is stable all the same."""
     route = decision.route
