@@ -50,7 +50,7 @@ def tls_problem(listen: Listen) -> str | None:
         return None
     tls = listen.tls
     try:
-        server_context(ListenerSettings(-1, "", str(tls.certificate), str(tls.key), tls.min_version))
+        server_context(ListenerSettings(-1, "", str(tls.certificate), str(tls.key), min_version=tls.min_version))
     except (OSError, ssl.SSLError) as error:
         return f"cannot use certificate {tls.certificate} with key {tls.key}: {error}"
     return None
@@ -91,6 +91,8 @@ def _settings(listen: Listen, sock: socket.socket) -> ListenerSettings:
         settings,
         certificate=str(listen.tls.certificate),
         key=str(listen.tls.key),
+        certificate_pem=Path(listen.tls.certificate).read_bytes(),
+        key_pem=Path(listen.tls.key).read_bytes(),
         min_version=listen.tls.min_version,
         hsts=listen.tls.hsts,
     )

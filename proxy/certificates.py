@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from dataclasses import replace
 
 from proxy.control import ListenerSettings
 
@@ -19,17 +20,41 @@ def server_context(listener: ListenerSettings) -> ssl.SSLContext | None:
     return context
 
 
+def _kept_context(listener: ListenerSettings) -> ssl.SSLContext | None:
+    """The same, of what the files held when the gateway started. OpenSSL reads files only, so they are lent two in memory."""
+    files = []
+    try:
+        for kept in (listener.certificate_pem, listener.key_pem):
+            files.append(fd := os.memfd_create("headgate-certificate", os.MFD_CLOEXEC))
+            with open(fd, "wb", closefd=False) as file:
+                file.write(kept)
+        certificate, key = (f"/proc/self/fd/{fd}" for fd in files)
+        return server_context(replace(listener, certificate=certificate, key=key))
+    finally:
+        for fd in files:
+            os.close(fd)
+
+
 class Certificate:
-    """`context` is the same for the listener's whole life; new connections get what was loaded into it last."""
+    """`context` is the same for the listener's whole life; new connections get what was loaded into it last. A worker that
+    starts while the files are broken serves with what they held when the gateway started."""
 
     def __init__(self, listener: ListenerSettings) -> None:
-        """Raises OSError or ssl.SSLError."""
+        """Raises OSError or ssl.SSLError where neither will do."""
         self._listener = listener
         self._seen = self._identity()
-        self.context = server_context(listener)
+        self._fault: str | None = None
+        try:
+            self.context = server_context(listener)
+        except (OSError, ssl.SSLError) as error:
+            self.context = _kept_context(listener)
+            self._fault = f"{listener.certificate} with {listener.key}: {error}; the one from the start is in use"
 
     def refresh(self) -> str | None:
         """Loads files that were replaced. A plain sentence where they don't fit, once for each change of them."""
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            return fault
         if self.context is None or (now := self._identity()) == self._seen:
             return None
         self._seen = now

@@ -160,12 +160,15 @@ class InForce:
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """One inherited listening socket. `certificate` and `key` are paths; `hsts` is in seconds, 0 for none."""
+    """One inherited listening socket. `certificate` and `key` are paths, the `_pem` ones what was there when the gateway
+    started; `hsts` is in seconds, 0 for none."""
 
     fd: int
     address: str
     certificate: str = ""
     key: str = ""
+    certificate_pem: bytes = field(default=b"", repr=False)
+    key_pem: bytes = field(default=b"", repr=False)
     min_version: str = "1.2"
     hsts: int = 0
 

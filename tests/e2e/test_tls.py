@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import ssl
 from pathlib import Path
@@ -137,3 +139,19 @@ def test_rotated_certificate_is_picked_up_without_a_restart(
     (stage.folder / "chain.pem").write_text("no certificate")
     gateway.logged("certificate not reloaded")
     assert serial() == second
+
+
+def test_worker_that_starts_while_the_certificate_is_broken_serves_with_the_one_from_the_start(
+    stage: Stage, authority: trustme.CA, client_side: ssl.SSLContext
+) -> None:
+    files = write(authority.issue_cert("localhost"), stage.folder)
+    listen = [{"address": "127.0.0.1:0", "tls": files}]
+    gateway = stage.running({"blue": stage.origin().url}, listen=listen, workers=1)
+    (stage.folder / "chain.pem").write_text("no certificate")
+    killed, mark = gateway.worker(0), gateway.mark
+    os.kill(killed, signal.SIGKILL)
+    gateway.logged("certificate not reloaded", after=mark)
+    with secured(gateway, client_side, 0) as client:
+        client.send(request("/"))
+        assert client.response().status == 200
+    assert killed not in gateway.workers()
