@@ -77,6 +77,10 @@ class Child:
         """Whether its event loop has not been heard of for too long; `now` is monotonic."""
         return not self.exited and now - self._heard > (SILENCE_SECONDS if self.up else BOOT_SECONDS)
 
+    def excuse(self, now: float) -> None:
+        """Its silence up to now says nothing about it."""
+        self._heard = now
+
     def kill(self) -> None:
         """At once, stopped or not; returns when it is gone."""
         if self._process is not None and self._process.poll() is None:

@@ -72,6 +72,7 @@ class Supervisor:
         self._crashes: dict[str, int] = {}
         self._done = asyncio.Event()
         self._exit_code = 0
+        self._watched = time.monotonic()
 
     # Life
 
@@ -193,14 +194,22 @@ class Supervisor:
     # Trouble
 
     def _watch(self) -> None:
-        """Kill children whose event loop has fallen silent; their exit starts them again."""
+        """Kill children whose event loop has fallen silent; their exit starts them again. Where we were held up ourselves (a
+        container paused, a machine asleep), so were they: silence counts from now on."""
         now = time.monotonic()
+        if now - self._watched > 2 * WATCH_SECONDS:
+            self._excuse(now)
+        self._watched = now
         for child in [*self._workers.values(), *([self._admin] if self._admin is not None else [])]:
             if child.silent(now):
                 self._log("error", "child fell silent; killed", child=child.name, pid=child.pid)
                 child.kill()
         if self._phase is not Phase.STOPPING:
             asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
+
+    def _excuse(self, now: float) -> None:
+        for child in [*self._workers.values(), *([self._admin] if self._admin is not None else [])]:
+            child.excuse(now)
 
     def _restart(self, child: Child, start: Callable[[], Awaitable[None]]) -> None:
         if child.age > CRASH_LOOP_SECONDS:
