@@ -25,8 +25,8 @@ def send(exchange: Exchange, connection: UpstreamConnection) -> None:
     exchange.attempts += 1
     exchange.request_done = exchange.replayable = False
     data = _head(exchange)
-    client.resume()  # before anything is written: a full buffer has the last word
     if not message.complete:
+        client.resume()  # before anything is written: a full buffer has the last word
         connection.begin(exchange, data)
         body_arrived(exchange)
         return
@@ -36,6 +36,7 @@ def send(exchange: Exchange, connection: UpstreamConnection) -> None:
         data += _framed(message, body) + _ending(message)
         if size > REPLAYED_BODY:
             message.body = []
+        client.resume()
     exchange.request_done = True
     exchange.replayable = exchange.body_sent <= REPLAYED_BODY
     connection.begin(exchange, data)
