@@ -1,8 +1,9 @@
 """The control plane's state, and the one way to change it.
 
-Rules: one change at a time (a lock). A change is decided, published to the workers, taken over here, and then kept; the
-order is the promise: a cutback is in force before anybody asks a disk. The revision grows by one with each publish. What is
-in memory here is what the workers were last told, whatever the store has managed to keep so far.
+Rules: one change at a time (a lock). A change is decided, published to the workers, taken over here and handed to the
+journal, and only then, without the lock, is the disk waited for: a cutback is in force before anybody asks a disk. The
+revision grows with each publish. What is in memory here is what the workers were last told, whatever the store has managed
+to keep so far.
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ class Gateway:
             for name, state in states.items():
                 change.states[ROUTE, name] = state.to_json()
                 change.audit.append(self._auditor.entry(intent, revision, name, before[name], state.to_json(), receipt))
-            return await self._keep(change, intent, laid, tuple(states), receipt)
+            self.journal.add(change)
+        return await self._kept(change, intent, laid, tuple(states), receipt)
 
     async def adopt(self, document: Document, intent: Intent) -> Outcome:
         """Another document. Raises ConfigError or a RefusedError, and then everything stays."""
@@ -189,7 +191,8 @@ class Gateway:
             ]
             self.laid, self.revision, self.document_revision = laid, revision, revision
             self._revisions = {name: at for name, at in self._revisions.items() if name in laid.states}
-            return await self._keep(change, intent, laid, tuple(laid.document.config.routes), receipt)
+            self.journal.add(change)
+        return await self._kept(change, intent, laid, tuple(laid.document.config.routes), receipt)
 
     async def _take_back(self, revision: int) -> None:
         """Workers refused a document. The others go back to what holds here, and the next to start gets what it can use."""
@@ -220,10 +223,11 @@ class Gateway:
         except SupervisorGoneError as error:
             raise UnpublishableError from error
 
-    async def _keep(
+    async def _kept(
         self, change: Change, intent: Intent, laid: Laid, changed: tuple[str, ...], receipt: Receipt
     ) -> Outcome:
-        persisted = await self.journal.keep(change)
+        """Outside the lock: the next change, which may be a cutback, does not wait for this one's disk."""
+        persisted = await self.journal.kept(change)
         receipt = replace(receipt, persisted=persisted)
         self._log.info(
             intent.action,

@@ -41,12 +41,19 @@ class Journal:
         return len(self._pending)
 
     async def keep(self, change: Change) -> bool:
-        """True when the change is on the disk; False when it failed or takes too long, and goes on in the background."""
+        self.add(change)
+        return await self.kept(change)
+
+    def add(self, change: Change) -> None:
+        """In the order of these calls; at once, so that whoever holds a lock for the order need not hold it for the disk."""
         self._pending.append(change)
         self._bound()
         self._wake.set()
         if self._writer is None:
             self._writer = spawn(self._write(), "admin journal", self._on_error)
+
+    async def kept(self, change: Change) -> bool:
+        """True when the change is on the disk; False when it failed or takes too long, and goes on in the background."""
         failures = self.failures
         try:
             async with asyncio.timeout(PATIENCE), self._settled:

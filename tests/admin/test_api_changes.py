@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from admin import publisher
+from admin.state import journal
+from admin.state.store import Change
 from proxy.control import InFlight, Publish, Published
+from proxy.tasks import spawn
 from routing.snapshot import AS_DECLARED, CutbackMode, Live
 from tests.admin.conftest import Plane, Start
 from tests.support.fake_supervisor import FakeSupervisor
@@ -307,3 +310,27 @@ async def test_every_change_is_in_the_audit_log_with_who_what_why_and_the_receip
     older = (await plane.call("GET", f"/v1/audit?before={page['next']}")).json
     assert [entry["action"] for entry in older["entries"]] == ["weights", "config"]
     assert older["next"] is None
+
+
+async def test_a_cutback_does_not_wait_for_the_disk_of_the_change_before_it(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PATIENCE", 60.0)
+    go_on, store = asyncio.Event(), plane.context.store
+    errors: list[BaseException] = []
+    commit = store.commit
+
+    async def slow(expected: int, change: Change) -> None:
+        await go_on.wait()
+        await commit(expected, change)
+
+    monkeypatch.setattr(store, "commit", slow)
+    before = plane.supervisor.revision
+    weights = spawn(plane.call("PUT", f"{SHOP}/weights", json={"weights": {"blue": 1}}), "weights", errors.append)
+    await plane.supervisor.published_after(before)
+    cutback = spawn(plane.call("POST", f"{SHOP}/cutback"), "cutback", errors.append)
+    await plane.supervisor.published_after(before + 1, timeout=5.0)
+    go_on.set()
+    assert [(await each).json["receipt"]["persisted"] for each in (weights, cutback)] == [True, True]
+    assert not errors
+    assert (await store.open()).revision == before + 2
