@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from enum import Enum
 
 import orjson
@@ -36,7 +37,6 @@ class ErrorKind(Enum):
     NO_ENDPOINT = ("no_endpoint", 503, Side.GATEWAY, "The upstream has no endpoint to send this request to.")
     OVERLOADED = ("overloaded", 503, Side.GATEWAY, "All connections to the upstream are in use.")
     CONNECTIONS = ("connections", 503, Side.GATEWAY, "The gateway has no room for another connection.")
-    DRAINING = ("draining", 503, Side.GATEWAY, "The gateway is shutting down.")
 
     def __init__(self, label: str, status: int, side: Side, detail: str) -> None:
         self.label = label
@@ -77,6 +77,7 @@ def response(kind: ErrorKind, *, close: bool, head_only: bool, request_id: bytes
         b"HTTP/1.1 %d %b" % (kind.status, reason),
         b"Content-Type: application/problem+json",
         b"Content-Length: %d" % len(body),
+        b"Date: " + formatdate(usegmt=True).encode(),  # RFC 9110 section 6.6.1: of this answer we are the origin
         b"X-Headgate-Error: " + kind.label.encode(),
         b"Cache-Control: no-store",
     ]

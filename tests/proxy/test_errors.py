@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import h11
 import pytest
@@ -40,3 +41,9 @@ def test_error_is_a_whole_response_that_names_its_kind(kind: ErrorKind, head_onl
 def test_kinds_have_names_of_their_own() -> None:
     labels = [kind.label for kind in ErrorKind]
     assert len(set(labels)) == len(labels)
+
+
+def test_error_of_our_own_says_when() -> None:
+    """RFC 9110 section 6.6.1: of this answer the gateway is the origin server."""
+    head = response(ErrorKind.NO_ROUTE, close=False, head_only=True)
+    assert re.search(rb"\r\nDate: (Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n", head)
