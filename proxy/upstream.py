@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 class UpstreamConnection:
     __slots__ = (
-        "blocked",
         "closed",
         "exchange",
         "idle_since",
@@ -34,8 +33,6 @@ class UpstreamConnection:
         self.transport: asyncio.Transport
         self.closed = False
         self.reading = True
-        self.blocked = False
-        """Whether what was sent over it still fills the transport's buffer."""
         self.used = False
         """Whether a response has come over it: an error before any byte of the next then only says that it was stale."""
         self.idle_since = 0.0
@@ -52,9 +49,10 @@ class UpstreamConnection:
         self.transport.write(data)
 
     def end(self, reusable: bool, now: float) -> None:
-        """The exchange is through with the connection. Only what was framed cleanly and sent whole is used again."""
+        """The exchange is through with the connection. Only what was framed cleanly and has left us whole is used again: behind
+        bytes that the upstream does not take, the next request would count as sent and wait here, beyond any cutback."""
         self.exchange = self.tunnel = None
-        if reusable and not self.closed and not self.blocked and not self.pool.retired:
+        if reusable and not (self.closed or self.pool.retired or self.transport.get_write_buffer_size()):
             self.used = True
             self.idle_since = now
             if not self.reading:
@@ -122,11 +120,9 @@ class UpstreamConnection:
             self.pool.forget(self)
 
     def pause_writing(self) -> None:
-        self.blocked = True
         if self.exchange is not None:
             self.exchange.client.pause()
 
     def resume_writing(self) -> None:
-        self.blocked = False
         if self.exchange is not None:
             self.exchange.client.resume()

@@ -96,7 +96,11 @@ class Worker:
             if self._phase is Phase.SETUP:
                 self._crashed(error)  # nothing to go on with
             return
-        self._channel.send(Ack(publish.revision, in_flight))
+        ack = Ack(publish.revision, in_flight)
+        if self._phase is Phase.SETUP:
+            self._channel.send(ack)
+        else:  # the loop writes out at the end of a turn, in any order: what this turn has sent so far must leave before
+            self._loop.call_soon(self._channel.send, ack)
 
     def _adopt(self, publish: Publish) -> dict[str, int]:
         if publish.snapshot is None:
