@@ -32,6 +32,7 @@ from proxy.control import (
     Nack,
     Notice,
     Publish,
+    Published,
     Ready,
     Reload,
     Stats,
@@ -65,7 +66,7 @@ class Supervisor:
         self._slots = slots
         self._phase = Phase.STARTING
         self._workers: dict[int, Child] = {}
-        self._broadcast = Broadcast(lambda number, message: self._workers[number].send(message), self._tell_admin)
+        self._broadcast = Broadcast(lambda number, message: self._workers[number].send(message), self._round_through)
         self._admin: Child | None = None
         self._admin_ready = False
         self._restarts = 0
@@ -185,6 +186,10 @@ class Supervisor:
             self._log("error", "live state published before any snapshot", revision=publish.revision)
         else:
             asyncio.get_running_loop().call_later(ACK_SECONDS, self._end_overdue, round_)
+
+    def _round_through(self, published: Published) -> None:
+        self._tell_admin(published)
+        self._tell_workers()
 
     def _end_overdue(self, round_: Round) -> None:
         for number in self._broadcast.overdue(round_):

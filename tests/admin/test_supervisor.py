@@ -1,4 +1,4 @@
-"""What the supervisor concludes from silence."""
+"""What the supervisor concludes from silence, and what it tells admin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from admin.child import SILENCE_SECONDS, Child
 from admin.supervisor import Supervisor
-from proxy.control import Message
+from proxy.control import Ack, Message, Publish, Ready, Workers
 
 
 class Silent(Child):
@@ -41,3 +41,38 @@ async def test_child_is_not_blamed_for_the_time_its_supervisor_did_not_run_eithe
         supervisor._watch()
     monkeypatch.undo()
     assert bool(child.kills) is not held_up
+
+
+class StubChild(Child):
+    """Runs nothing and keeps what it was sent."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, lambda child: None, lambda child, message: None, lambda child: None)
+        self.up = True
+        self.sent: list[Message] = []
+
+    @property
+    def pid(self) -> int:
+        return 1
+
+    def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+def serving() -> tuple[Supervisor, StubChild, StubChild]:
+    """A supervisor, its admin, and its one worker, which serves by revision 1."""
+    admin, worker = StubChild("admin"), StubChild("worker 0")
+    supervisor = Supervisor(Path("headgate.yaml"), Path("headgate-state"), 1.0, [])
+    supervisor._admin, supervisor._workers = admin, {0: worker}
+    supervisor._from_admin(admin, Publish(1, {}, b"snapshot"))
+    for message in (Ack(1, {}), Ready()):
+        supervisor._from_worker(worker, message)
+    return supervisor, admin, worker
+
+
+async def test_admin_is_told_which_revision_each_worker_has_after_every_change() -> None:
+    supervisor, admin, worker = serving()
+    supervisor._from_admin(admin, Publish(2, {}))
+    supervisor._from_worker(worker, Ack(2, {}))
+    told = [state.revision for message in admin.sent if isinstance(message, Workers) for state in message.workers]
+    assert told[-1] == 2
