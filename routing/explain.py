@@ -210,7 +210,8 @@ def _choice_sentences(decision: Decision, split: Split | None, names: tuple[str,
         StickyBy.CLIENT_IP: "client address",
     }[sticky.by]
     if random:
-        lines.append(f"sticky by {mark}, which this request has not (or not with our signature): drawn by weight")
+        unsigned = " (or not with our signature)" if sticky.by is StickyBy.COOKIE else ""
+        lines.append(f"sticky by {mark}, which this request has not{unsigned}: drawn by weight")
     else:
         lines.append(f"sticky by {mark}: bucket {decision.bucket:016x} is in the share of {names[decision.upstream]!r}")
     return lines

@@ -63,6 +63,12 @@ def test_explain_of_a_new_sticky_client_gives_the_likeliest_upstream_as_random()
     assert answer["reasons"][-1].endswith("drawn by weight")
 
 
+def test_explain_speaks_of_a_signature_only_where_there_could_be_one() -> None:
+    by_header = snapshot(weights={"blue": 95, "canary": 5}, sticky={"header": "x-user-id"})
+    assert "signature" in explained(SHOP, get())["reasons"][-1]
+    assert "signature" not in explained(by_header, get())["reasons"][-1]
+
+
 def test_explain_of_a_known_sticky_client_gives_the_bucket() -> None:
     answer = explained(SHOP, get(cookie=signed(SHOP, 0xABC)))
     assert (answer["reason"], answer["random"], answer["bucket"]) == ("sticky", False, "0000000000000abc")
