@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import sys
+import time
 from pathlib import Path
 
 from setproctitle import setproctitle
@@ -16,6 +17,9 @@ from routing.config import Config
 from routing.document import ConfigError
 from routing.geo import check_database
 from routing.load import load_file
+
+# An admin process without a supervisor ends its calls (1 s) and has 5 s to store what is pending.
+LEFT_OVER_SECONDS = 10.0
 
 
 class LaunchError(Exception):
@@ -42,19 +46,20 @@ def _run(config_path: Path) -> int:
     if problem is not None:
         raise LaunchError(problem)
     state = Path(config.state.dir)
-    lock = _lock_state(state)
+    lock, writer = _lock_state(state)
     try:
         slots = open_sockets(config, workers_of(config))
     except ListenError as error:
         raise LaunchError(str(error)) from error
 
     async def supervise() -> int:
-        return await Supervisor(config_path, state, config.timeouts.drain, slots).run()
+        return await Supervisor(config_path, state, config.timeouts.drain, slots, writer).run()
 
     try:
         return asyncio.run(supervise())
     finally:
         os.close(lock)
+        os.close(writer)
 
 
 def _file_problem(config: Config) -> str | None:
@@ -70,16 +75,37 @@ def _file_problem(config: Config) -> str | None:
     return None
 
 
-def _lock_state(folder: Path) -> int:
-    """One gateway a state folder. Returns the descriptor that holds the lock."""
+def _lock_state(folder: Path) -> tuple[int, int]:
+    """One gateway a state folder, and one writer. Returns the descriptors that hold the two locks; the admin process inherits the
+    second, so that after a kill -9 of the supervisor nobody reads the folder while that process stores what it had in hand."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        gateway, writer = (
+            os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for name in ("lock", "writer.lock")
+        )
     except OSError as error:
         raise LaunchError(f"state: cannot use {folder}: {error.strerror}") from error
+    if not (_locked(gateway) and (_locked(writer) or _left_over_ends(writer))):
+        os.close(gateway)
+        os.close(writer)
+        raise LaunchError(f"state: {folder} is in use by another gateway")
+    return gateway, writer
+
+
+def _locked(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise LaunchError(f"state: {folder} is in use by another gateway") from error
-    return fd
+    except OSError:
+        return False
+    return True
+
+
+def _left_over_ends(writer: int) -> bool:
+    """Wait for an admin process that has outlived its supervisor. True with the lock."""
+    print("headgate: waiting for what is left of the gateway before this one", file=sys.stderr, flush=True)
+    deadline = time.monotonic() + LEFT_OVER_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        if _locked(writer):
+            return True
+    return False

@@ -57,13 +57,16 @@ class Phase(Enum):
 
 class Supervisor:
     """`state` is the state folder, `drain_seconds` what SIGTERM gives requests under way, `slots` the sockets, one set a
-    worker."""
+    worker, `lock` a descriptor that admin is to hold as long as it lives."""
 
-    def __init__(self, config_path: Path, state: Path, drain_seconds: float, slots: list[WorkerSockets]) -> None:
+    def __init__(
+        self, config_path: Path, state: Path, drain_seconds: float, slots: list[WorkerSockets], lock: int | None = None
+    ) -> None:
         self._config_path = config_path
         self._state = state
         self._drain_seconds = drain_seconds
         self._slots = slots
+        self._lock = lock
         self._phase = Phase.STARTING
         self._workers: dict[int, Child] = {}
         self._broadcast = Broadcast(lambda number, message: self._workers[number].send(message), self._round_through)
@@ -90,7 +93,8 @@ class Supervisor:
 
     async def _start_admin(self) -> None:
         self._admin = Child("admin", self._admin_up, self._from_admin, self._admin_exited)
-        await self._admin.start("admin.process", ["--state", str(self._state), str(self._config_path)], [])
+        held = [] if self._lock is None else [self._lock]
+        await self._admin.start("admin.process", ["--state", str(self._state), str(self._config_path)], held)
 
     async def _start_worker(self, number: int) -> None:
         child = Child(f"worker {number}", self._worker_up, self._from_worker, self._worker_exited)
