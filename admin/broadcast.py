@@ -1,8 +1,9 @@
 """State on its way from admin to the workers, and the answers on their way back: decided without I/O.
 
 Rules of this file. A worker holds state from the moment any was sent to it. A publish is a round: every holder must acknowledge
-it, or leave. Whoever has done neither when `overdue` is called may still be sending requests by the old state; it is to be
-ended, and only then is the round answered. So when a cutback is answered, no process is left that does not know of it.
+it, or leave; a new configuration it may also refuse, and serve on by the one before. Whoever has done neither when `overdue` is
+called may still be sending requests by the old state; it is to be ended, and only then is the round answered. So when a cutback
+is answered, no process is left that does not know of it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from proxy.control import Ack, Message, Nack, Publish, Published
 class Round:
     """One publish: who has not answered yet, and what the others said."""
 
-    def __init__(self, revision: int, waiting: set[int], now: float) -> None:
+    def __init__(self, revision: int, live_only: bool, waiting: set[int], now: float) -> None:
         self.revision = revision
+        self.live_only = live_only
         self.waiting = waiting
         self._total = len(waiting)
         self._started = now
@@ -71,7 +73,7 @@ class Broadcast:
             return None
         else:
             self.state = replace(self.state, revision=publish.revision, live={**self.state.live, **publish.live})
-        round_ = Round(publish.revision, set(self.holders), now)
+        round_ = Round(publish.revision, publish.snapshot is None, set(self.holders), now)
         self._rounds[publish.revision] = round_
         for worker in round_.waiting:
             self._send(worker, publish)
@@ -93,13 +95,17 @@ class Broadcast:
             round_.left(worker)
             self._answer_if_through(round_, now)
 
-    def answered(self, worker: int, answer: Ack | Nack, now: float) -> None:
+    def answered(self, worker: int, answer: Ack | Nack, now: float) -> bool:
+        """False where the worker is to be ended: it could not take live state, so it would go on by the old."""
         if isinstance(answer, Ack) and worker in self.holders:
             self.holders[worker] = answer.revision
         round_ = self._rounds.get(answer.revision)
         if round_ is not None and worker in round_.waiting:
+            if isinstance(answer, Nack) and round_.live_only:
+                return False
             round_.answered(worker, answer)
             self._answer_if_through(round_, now)
+        return True
 
     def overdue(self, round_: Round) -> list[int]:
         """The workers to be ended now; nothing where the round has been answered."""

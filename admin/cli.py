@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -61,6 +61,14 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from admin.commands.version import print_version
+
+        print_version(as_json=False)
+        raise typer.Exit
+
+
 @app.callback()
 def headgate(
     ctx: typer.Context,
@@ -68,6 +76,9 @@ def headgate(
     token: Token = None,
     state: StateDir = None,
     as_json: JsonOutput = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
 ) -> None:
     """A traffic-shifting HTTP reverse proxy: weights, rules, instant cutback.
 

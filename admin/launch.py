@@ -72,6 +72,12 @@ def _file_problem(config: Config) -> str | None:
         problem = check_database(config.geo.database)
         if problem is not None:
             return f"geo.database: {problem}"
+    log = config.access_log
+    if log.sample > 0 and log.path != "-":
+        try:
+            os.close(os.open(log.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o640))
+        except OSError as error:
+            return f"access_log.path: cannot write {log.path}: {error.strerror}"
     return None
 
 

@@ -120,7 +120,9 @@ class Supervisor:
                 self._check_running()
                 self._tell_workers()
             case Ack() | Nack():
-                self._broadcast.answered(self._number(child), message, time.monotonic())
+                if not self._broadcast.answered(self._number(child), message, time.monotonic()):
+                    self._log("error", "worker could not take live state; killed", worker=self._number(child))
+                    child.end()
             case Failed(reason):
                 self._failed(child, reason)
 

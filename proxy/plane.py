@@ -61,7 +61,13 @@ class Plane:
         self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES)
         self.response_table = response_table()
         self.geo = Geo(snapshot.geo)
-        self.access_log = _open_log(snapshot, self.stats)
+        self.access_log: AccessLog | None = None
+        self.fault: str | None = None
+        """Why there is no access log though there should be one: no reason not to serve."""
+        try:
+            self.access_log = _open_log(snapshot, self.stats)
+        except OSError as error:
+            self.fault = str(error)
         self.snapshot = snapshot
         self.timeouts: Timeouts = snapshot.timeouts
         self.adopt(snapshot, live)

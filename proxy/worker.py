@@ -109,6 +109,8 @@ class Worker:
         snapshot: Snapshot = pickle.loads(publish.snapshot)  # noqa: S301 - from our supervisor, over an unnamed socket
         if self._plane is None:
             self._plane = Plane(snapshot, publish.live, self._crashed, self._settings.workers)
+            if self._plane.fault is not None:
+                self._notice("access log not opened", self._plane.fault)
             self._serve(self._plane)
         else:
             self._plane.adopt(snapshot, publish.live)
@@ -192,8 +194,11 @@ class Worker:
         ]
         for what, problem in found:
             if problem is not None:
-                self._channel.send(Notice(f"worker {self._settings.number}", "error", f"{what} not reloaded", problem))
+                self._notice(f"{what} not reloaded", problem)
         self._loop.call_later(WATCH_SECONDS, self._watch_files, plane)
+
+    def _notice(self, event: str, detail: str) -> None:
+        self._channel.send(Notice(f"worker {self._settings.number}", "error", event, detail))
 
     # Failure
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
 from routing import notation
 from routing.config_types import (
@@ -80,12 +80,21 @@ def _state(value: object) -> object:
     return {"dir": value} if isinstance(value, str) else value
 
 
+def _asn(value: object) -> object:
+    """`AS64500`, as rules take it, is 64500."""
+    digits = value.upper().removeprefix("AS") if isinstance(value, str) else ""
+    return int(digits) if digits.isdigit() else value
+
+
+Asn = Annotated[Count, BeforeValidator(_asn)]
+
+
 class GeoRange(Model):
     continent: Text = ""
     country: Text = ""
     subdivision: Text = ""
     city: Text = ""
-    asn: Count = 0
+    asn: Asn = 0
 
 
 class Geo(Model):

@@ -72,6 +72,17 @@ def test_worker_that_refuses_is_named() -> None:
     assert ends.broadcast.holders == {0: 1}
 
 
+def test_worker_that_refuses_live_state_is_to_be_ended_and_counts_as_replaced() -> None:
+    """A new configuration may be refused; a cutback may not: the worker would go on by the old state."""
+    ends = started(2)
+    ends.broadcast.publish(Publish(2, {"shop": CUT}), {0, 1}, 0.0)
+    assert not ends.broadcast.answered(0, Nack(2, "MemoryError: "), 0.0)
+    assert ends.broadcast.answered(1, Ack(2, {}), 0.1)
+    assert ends.answers == []
+    ends.broadcast.left(0, 0.2)
+    assert ends.answers == [Published(2, 1, 2, 1, 0.2, {}, ())]
+
+
 def test_silent_worker_is_overdue_until_it_has_left() -> None:
     ends = started(2)
     round_ = ends.broadcast.publish(Publish(2, {"shop": CUT}), {0, 1}, 0.0)

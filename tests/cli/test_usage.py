@@ -41,5 +41,5 @@ def test_no_command_at_all_is_a_usage_error_that_helps(headgate: Headgate) -> No
 
 
 def test_version_is_that_of_the_distribution(headgate: Headgate) -> None:
-    assert headgate("version").out == f"headgate {version('headgate')}\n"
+    assert headgate("version").out == headgate("--version").out == f"headgate {version('headgate')}\n"
     assert json.loads(headgate("version", "--json").out) == {"version": version("headgate")}

@@ -110,6 +110,13 @@ def test_database_that_is_none_is_refused(stage: Stage) -> None:
     assert (gateway.state / "state.sqlite3").read_bytes() == b"nothing of the kind" * 1000
 
 
+def test_access_log_that_cannot_be_written_is_refused(stage: Stage) -> None:
+    path = stage.folder / "no" / "access.log"
+    line = the_line(stage.gateway(document(UPSTREAMS, access_log={"path": str(path)})))
+    assert "access_log.path" in line
+    assert str(path) in line
+
+
 def test_state_folder_that_cannot_be_made_is_refused(stage: Stage) -> None:
     (stage.folder / "file").write_text("")
     gateway = stage.gateway(document(UPSTREAMS, state=str(stage.folder / "file" / "state")))

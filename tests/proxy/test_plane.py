@@ -37,6 +37,16 @@ def test_state_that_cannot_be_adopted_changes_nothing(tmp_path: Path) -> None:
     assert log.read_text().count('"status":200') == 2
 
 
+def test_worker_that_starts_while_its_log_cannot_be_opened_serves_without_it(tmp_path: Path) -> None:
+    scene = Scene(access_log={"path": str(tmp_path / "no" / "access.log")})
+    assert scene.plane.fault is not None
+    client, origin = scene.ask()
+    origin.send(OK)
+    assert status(client.received()) == 200
+    scene.adopt(access_log={"path": str(tmp_path / "access.log")})
+    assert scene.plane.access_log is not None
+
+
 def test_log_that_is_replaced_is_closed_and_the_new_one_used(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     scene = Scene(access_log={"path": str(tmp_path / "1")})

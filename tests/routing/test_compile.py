@@ -70,6 +70,12 @@ def test_hot_path_imports_neither_pydantic_nor_yaml_nor_maxminddb() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("asn", [64500, "64500", "AS64500", "as64500"])
+def test_network_of_a_range_is_written_as_in_rules(asn: int | str) -> None:
+    tree = {**document(shop={"stable": "blue"}), "geo": {"ranges": {"10.0.0.0/8": {"asn": asn}}}}
+    assert snapshot_of(tree).geo.ranges == (("10.0.0.0/8", Place(asn=64500)),)
+
+
 @pytest.mark.parametrize(
     ("route", "wanted", "uses_geo"),
     [
