@@ -18,11 +18,11 @@ from routing.conditions import (
     Condition,
     Contains,
     CookieCondition,
+    Exact,
     GeoCondition,
     HeaderCondition,
     MethodCondition,
     Not,
-    OneOf,
     PathCondition,
     Prefix,
     Present,
@@ -232,13 +232,13 @@ def conditions(when: declared.When) -> tuple[Condition, ...]:
 def value_test(value: declared.Value, fold: Callable[[str], str] = _same) -> Test:
     """`fold` brings a text to the form in which requests have it."""
     if isinstance(value, str):
-        return AnyOf(frozenset({fold(value).encode()}))
+        return Exact(frozenset({fold(value).encode()}))
     if isinstance(value, tuple):
         exact = frozenset(fold(item).encode() for item in value if isinstance(item, str))
         forms: list[Test] = [value_test(item, fold) for item in value if not isinstance(item, str)]
         if not forms:
-            return AnyOf(exact)
-        return OneOf((AnyOf(exact), *forms) if exact else tuple(forms))
+            return Exact(exact)
+        return AnyOf((Exact(exact), *forms) if exact else tuple(forms))
     tests: list[Test] = []
     if value.prefix is not None:
         tests.append(Prefix(fold(value.prefix).encode()))

@@ -21,7 +21,7 @@ class Test(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class AnyOf:
+class Exact:
     """Equal to one of the values."""
 
     values: frozenset[bytes]
@@ -91,8 +91,8 @@ class AllOf:
 
 
 @dataclass(frozen=True, slots=True)
-class OneOf:
-    """One of several forms of which at least one is not an exact value."""
+class AnyOf:
+    """The opposite of `AllOf`; several exact values alone are an `Exact`, which is cheaper."""
 
     tests: tuple[Test, ...]
 

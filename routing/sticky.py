@@ -40,16 +40,16 @@ class Sticky:
         return xxh3_64_intdigest(request.client_ip.encode()) if request.client_ip else None
 
     def sign(self, bucket: int) -> bytes:
-        """The cookie's value: 16 hexadecimal digits of bucket and 16 of a BLAKE2b mark, so that clients can't choose."""
+        """The cookie's value: 16 hexadecimal digits of bucket and 16 of signature, so that clients can't choose."""
         text = bucket.to_bytes(8, "big").hex().encode()
-        return text + self._mark(text)
+        return text + self._signature(text)
 
     def verify(self, value: bytes) -> int | None:
         """The bucket in a cookie's value; None where the signature is not ours."""
         text = value[:16]
-        return int(text, 16) if compare_digest(self._mark(text), value[16:]) else None
+        return int(text, 16) if compare_digest(self._signature(text), value[16:]) else None
 
-    def _mark(self, text: bytes) -> bytes:
+    def _signature(self, text: bytes) -> bytes:
         """BLAKE2b with the secret in front: unlike older hashes it can't be extended, so a prefix is as good as its keyed
         mode (RFC 7693; "BLAKE2: simpler, smaller, fast as MD5" section 2.9) at half the compressions."""
         return blake2b(self.secret + text, digest_size=8).hexdigest().encode()
