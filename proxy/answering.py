@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.errors import ErrorKind
-from proxy.fields import trailer_lines
+from proxy.fields import chunks, last_chunk
 from proxy.response_head import client_head, interim_head
 from proxy.tunnel import Tunnel
 
@@ -38,14 +38,14 @@ def response_arrived(exchange: Exchange, response: ResponseParser) -> None:
         for part in body:
             exchange.bytes_out += len(part)
         if (response.chunked or response.until_close) and exchange.message.version == "1.1":
-            data += b"".join([b"%x\r\n%b\r\n" % (len(part), part) for part in body])
+            data += chunks(body)
         elif len(body) == 1:
             data = data + body[0] if data else body[0]
         else:
             data += b"".join(body)
     if response.complete:
         if (response.chunked or response.until_close) and exchange.message.version == "1.1":
-            data += b"0\r\n" + trailer_lines(response.trailers) + b"\r\n"
+            data += last_chunk(response.trailers)
         if data:
             exchange.client.write(data)
         exchange.finish(response.reusable)
@@ -98,7 +98,7 @@ def _switch(exchange: Exchange, response: ResponseParser) -> None:
     """101: from here on bytes pass both ways as they come, if it is what the client asked for."""
     connection = exchange.connection
     assert connection is not None
-    to = next((value for name, value in response.special if name == b"upgrade"), b"")
+    to = next((value for name, value in response.noted if name == b"upgrade"), b"")
     if not exchange.message.upgrade or response.upgraded is None or to.lower() != b"websocket":
         exchange.upstream_failed(ErrorKind.BAD_RESPONSE, None)
         return

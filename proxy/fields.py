@@ -77,15 +77,15 @@ class FieldTable:
     """Sorts the fields of heads as they are parsed. `specials` (lower-case names, and names with one of `prefixes`) are taken
     out; `watched` ones are looked at and go on as they came, in the spelling of their sender; the rest is plain."""
 
-    __slots__ = ("_prefixes", "_special", "_specials", "_watched", "_watching", "generation", "plain")
+    __slots__ = ("_prefixes", "_special", "_special_names", "_watched", "_watched_names", "generation", "plain")
 
     def __init__(
         self, specials: frozenset[bytes], prefixes: tuple[bytes, ...] = (), watched: frozenset[bytes] = frozenset()
     ) -> None:
-        self._specials = specials
+        self._special_names = specials
         self._prefixes = prefixes
-        self._watching = watched - specials
-        # Spelled names met before, by what they are.
+        self._watched_names = watched - specials
+        # Spellings met before, by what they are: those in `_special` and `_watched` with their lower case.
         self.plain: set[bytes] = set()
         """A parser looks here first, and calls `note` for what is not in it."""
         self._special: dict[bytes, bytes] = {}
@@ -95,7 +95,7 @@ class FieldTable:
 
     def watch(self, names: frozenset[bytes]) -> None:
         """Watch these names from now on, and no others."""
-        self._watching = names - self._specials
+        self._watched_names = names - self._special_names
         self._forget()
         self.generation += 1
 
@@ -121,7 +121,7 @@ class FieldTable:
 
     def takes_out(self, lower: bytes) -> bool:
         """Whether a field of that lower-case name is not among the lines that go on."""
-        return lower in self._specials or lower.startswith(self._prefixes)
+        return lower in self._special_names or lower.startswith(self._prefixes)
 
     def _learn(self, name: bytes) -> None:
         if len(self.plain) + len(self._special) + len(self._watched) >= _REMEMBERED:
@@ -129,7 +129,7 @@ class FieldTable:
         lower = name.lower()
         if self.takes_out(lower):
             self._special[name] = lower
-        elif lower in self._watching:
+        elif lower in self._watched_names:
             self._watched[name] = lower
         else:
             self.plain.add(name)
@@ -145,7 +145,10 @@ class FieldTable:
         new_noted = [field for field in noted if self.takes_out(field[0])]
         for line in lines:
             name, _, value = line.partition(b": ")
-            self.note(name, value, new_lines, new_noted) if name not in self.plain else new_lines.append(line)
+            if name in self.plain:
+                new_lines.append(line)
+            else:
+                self.note(name, value, new_lines, new_noted)
         return new_lines, new_noted
 
 
@@ -172,7 +175,7 @@ def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
 
 
 def trailers_fit(trailers: list[Field]) -> bool:
-    """Whether there are not too many of them."""
+    """Whether they stay within MAX_TRAILERS and MAX_TRAILER_BYTES."""
     size = sum([len(name) + len(value) + 4 for name, value in trailers])
     return len(trailers) <= MAX_TRAILERS and size <= MAX_TRAILER_BYTES
 
@@ -182,6 +185,16 @@ def chunk_excess(before: int, read: int, parts: list[bytes]) -> int:
     return max(0, before + read - 16 * len(parts) - 3 * sum(map(len, parts)))
 
 
+def chunks(parts: list[bytes]) -> bytes:
+    """Parts of a body, each framed as a chunk (RFC 9112 section 7.1)."""
+    return b"".join([b"%x\r\n%b\r\n" % (len(part), part) for part in parts])
+
+
+def last_chunk(trailers: list[Field]) -> bytes:
+    """The end of a chunked body, with those trailers that may be forwarded."""
+    return b"0\r\n" + trailer_lines(trailers) + b"\r\n"
+
+
 def trailer_lines(trailers: list[Field]) -> bytes:
-    """Trailers fit to be forwarded, one CRLF-ended line each."""
+    """The trailers that may be forwarded, one line each, ended by CRLF."""
     return b"".join(b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower() not in FORBIDDEN_TRAILERS)

@@ -16,7 +16,7 @@ def client_head(response: ResponseParser, *, to_http10: bool, close: bool, keep_
     that it does not; `extra` is ready-made lines, each ended by CRLF."""
     lines = response.lines
     length = response.left
-    for name, value in response.special:
+    for name, value in response.noted:
         if name == b"connection":
             names = listed_fields(value)  # those that frame the message are not among `lines`
             if names:

@@ -38,6 +38,7 @@ class ResponseParser:
         "_excess",
         "_head_bytes",
         "_in_step",
+        "_interim_count",
         "_limit_fields",
         "_limit_head",
         "_parser",
@@ -50,12 +51,11 @@ class ResponseParser:
         "error",
         "head_complete",
         "interim",
-        "interims",
         "left",
         "lines",
+        "noted",
         "reason",
         "reusable",
-        "special",
         "status",
         "trailers",
         "until_close",
@@ -83,12 +83,12 @@ class ResponseParser:
         self.status = 0
         self.reason = b""
         self.lines: list[bytes] = []
-        self.special: list[Field] = []
+        self.noted: list[Field] = []
         self.trailers: list[Field] = []
         self.body: list[bytes] = []
         self.interim: list[Interim] = []
-        """Those not yet taken; `interims` counts all."""
-        self.interims = 0
+        """Those not yet taken."""
+        self._interim_count = 0
         self.left = NO_LENGTH
         self.chunked = False
         self.until_close = False
@@ -176,7 +176,7 @@ class ResponseParser:
         if name in self._plain:
             self.lines.append(b": ".join((name, value)))
         else:
-            self._table.note(name, value, self.lines, self.special)
+            self._table.note(name, value, self.lines, self.noted)
 
     def on_headers_complete(self) -> None:
         if self.complete:
@@ -187,9 +187,9 @@ class ResponseParser:
             self.error = True
         if status < 200 and status != 101:
             self.interim.append(Interim(status, self.reason, self.lines))
-            self.interims += 1
-            self.error = self.error or self.interims > MAX_INTERIM or status < 100
-            self.reason, self.lines, self.special, self._count = b"", [], [], 0
+            self._interim_count += 1
+            self.error = self.error or self._interim_count > MAX_INTERIM or status < 100
+            self.reason, self.lines, self.noted, self._count = b"", [], [], 0
             return
         self.status = status
         self.reusable = parser.should_keep_alive()
@@ -205,11 +205,11 @@ class ResponseParser:
 
     def _parsed_size(self) -> int:
         size = sum([len(line) + 2 for line in self.lines])
-        return size + sum([len(name) + len(value) + 4 for name, value in self.special])
+        return size + sum([len(name) + len(value) + 4 for name, value in self.noted])
 
     def _frame(self) -> None:
         """How the body ends: RFC 9112 section 6.3, in its order."""
-        for name, value in self.special:
+        for name, value in self.noted:
             if name == b"content-length":
                 if not value.isdigit() or len(value) > 18 or self.left not in (NO_LENGTH, int(value)):
                     self.error = True

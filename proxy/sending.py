@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.errors import ErrorKind
-from proxy.fields import trailer_lines
+from proxy.fields import chunks, last_chunk
 from proxy.request_head import upstream_head
 from routing.snapshot import HostPolicy
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
-    from proxy.request_parser import RequestMessage
     from proxy.upstream import UpstreamConnection
 
 # A request body up to this size that came at once with its head is kept until the answer begins, so that it can be replayed.
@@ -33,7 +32,7 @@ def send(exchange: Exchange, connection: UpstreamConnection) -> None:
     body = message.body
     if body or message.chunked:
         exchange.body_sent = size = sum(map(len, body))
-        data += _framed(message, body) + _ending(message)
+        data += chunks(body) + last_chunk(message.trailers) if message.chunked else b"".join(body)
         if size > REPLAYED_BODY:
             message.body = []
         client.resume()
@@ -74,24 +73,14 @@ def body_arrived(exchange: Exchange) -> None:
             exchange.fail(ErrorKind.BODY_TOO_LARGE)
             return
         if message.chunked:
-            connection.transport.write(_framed(message, body))
+            connection.transport.write(chunks(body))
         else:
             for part in body:
                 connection.transport.write(part)
     if message.complete:
         exchange.request_done = True
         if message.chunked:
-            connection.transport.write(_ending(message))
+            connection.transport.write(last_chunk(message.trailers))
         exchange.client.deadline = plane.now + plane.timeouts.response
     else:
         exchange.client.deadline = plane.now + plane.timeouts.request_body
-
-
-def _framed(message: RequestMessage, body: list[bytes]) -> bytes:
-    if message.chunked:
-        return b"".join([b"%x\r\n%b\r\n" % (len(part), part) for part in body])
-    return b"".join(body)
-
-
-def _ending(message: RequestMessage) -> bytes:
-    return b"0\r\n" + trailer_lines(message.trailers) + b"\r\n" if message.chunked else b""

@@ -31,7 +31,7 @@ def seen(response: ResponseParser) -> tuple[object, ...]:
         response.status,
         response.reason,
         response.lines,
-        response.special,
+        response.noted,
         b"".join(response.body),
         response.trailers,
         response.complete,
