@@ -23,8 +23,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # at most: they are 9 % apart.
 LE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
 _NEAREST = tuple(
-    min((i for i in (bisect_left(EDGES, le) - 1, bisect_left(EDGES, le))), key=lambda i: abs(EDGES[i] - le))
-    for le in LE
+    min((bisect_left(EDGES, le) - 1, bisect_left(EDGES, le)), key=lambda i: abs(EDGES[i] - le)) for le in LE
 )
 
 

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import sqrt
+from typing import TypeVar
 
 from proxy.control import Cell, Stats, Workers
-from proxy.stats import EDGES
+from proxy.stats import EDGE_RATIO, EDGES
 
+# Seconds.
 WINDOW = 10.0
+K = TypeVar("K")
+# (route, upstream)
 Pair = tuple[str, str]
 
-_HALF = 1.09**0.5
+_HALF_A_BUCKET = sqrt(EDGE_RATIO)
 
 
 @dataclass(slots=True)
@@ -52,7 +57,7 @@ def quantile(buckets: dict[int, int], share: float) -> float | None:
         seen += buckets[index]
         if seen >= rank:
             break
-    return EDGES[min(index, len(EDGES) - 1)] / _HALF
+    return EDGES[min(index, len(EDGES) - 1)] / _HALF_A_BUCKET
 
 
 def _rate(cells: Iterable[Cell], seconds: float) -> Rate:
@@ -114,7 +119,7 @@ class Rates:
         self._forget(now)
 
     def adopt(self, workers: Workers) -> None:
-        """Gauges of a worker that is gone count no more."""
+        """The workers that there are now. Gauges of one that is gone count no more."""
         self.workers = workers
         alive = {worker.number for worker in workers.workers}
         self._gauges = {number: gauges for number, gauges in self._gauges.items() if number in alive}
@@ -129,25 +134,21 @@ class Rates:
 
     def window(self) -> dict[Pair, Rate]:
         """All that had traffic in the window."""
-        now = self._now()
-        self._forget(now)
-        seconds = self._seconds(now)
-        cells: dict[Pair, list[Cell]] = {}
-        for _, report in self._recent:
-            for cell in report:
-                cells.setdefault((cell.route, cell.upstream), []).append(cell)
-        return {pair: _rate(of_pair, seconds) for pair, of_pair in cells.items()}
+        return self._window(lambda cell: (cell.route, cell.upstream))
 
     def by_upstream(self) -> dict[str, Rate]:
         """The window summed over the routes."""
+        return self._window(lambda cell: cell.upstream)
+
+    def _window(self, key: Callable[[Cell], K]) -> dict[K, Rate]:
         now = self._now()
         self._forget(now)
-        cells: dict[str, list[Cell]] = {}
+        cells: dict[K, list[Cell]] = {}
         for _, report in self._recent:
             for cell in report:
-                cells.setdefault(cell.upstream, []).append(cell)
+                cells.setdefault(key(cell), []).append(cell)
         seconds = self._seconds(now)
-        return {upstream: _rate(of_upstream, seconds) for upstream, of_upstream in cells.items()}
+        return {which: _rate(of_it, seconds) for which, of_it in cells.items()}
 
     def in_flight(self) -> dict[str, int]:
         """Requests under way by upstream, from the gauges `endpoint_in_flight UPSTREAM ENDPOINT`."""

@@ -11,8 +11,9 @@ from bisect import bisect_left
 from proxy.control import Cell
 from routing.snapshot import Snapshot
 
-# 0.1 ms to about 6,000 s in steps of 9 %: 208 edges; bucket i holds (EDGES[i-1], EDGES[i]], the last one what is slower.
-EDGES: tuple[float, ...] = tuple(0.0001 * 1.09**i for i in range(208))
+EDGE_RATIO = 1.09
+# Seconds, from 0.1 ms to about 6,000 s: 208 edges; bucket i holds (EDGES[i-1], EDGES[i]], the last one what is slower.
+EDGES: tuple[float, ...] = tuple(0.0001 * EDGE_RATIO**i for i in range(208))
 
 NO_UPSTREAM = -1
 
@@ -49,10 +50,7 @@ class WorkerStats:
     def bind(self, snapshot: Snapshot) -> None:
         """Make rows for the routes and upstreams of a snapshot; the last of each row is for requests without an upstream."""
         names = [*(upstream.name for upstream in snapshot.upstreams), ""]
-        self._rows = [[self._tally(route.name, name) for name in names] for route in snapshot.routes]
-
-    def _tally(self, route: str, upstream: str) -> Tally:
-        return self._tallies.setdefault((route, upstream), Tally())
+        self._rows = [[self.named(route.name, name) for name in names] for route in snapshot.routes]
 
     def tally(self, route: int, upstream: int) -> Tally:
         """By dense indexes of the bound snapshot; `upstream` may be NO_UPSTREAM."""
@@ -60,9 +58,10 @@ class WorkerStats:
 
     def named(self, route: str, upstream: str) -> Tally:
         """By name: for a request that began under another snapshot, or that no route took (both empty)."""
-        return self._tally(route, upstream)
+        return self._tallies.setdefault((route, upstream), Tally())
 
     def count(self, metric: str, label: str = "", by: int = 1) -> None:
+        """Add to a counter. `label` is one of a closed set: it becomes a label value of the metric."""
         key = (metric, label)
         self.counters[key] = self.counters.get(key, 0) + by
 
