@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import stat
 import sys
 import time
@@ -79,7 +80,7 @@ class AccessLog:
         while pending:
             try:
                 # A pipe takes up to PIPE_BUF whole or not at all, so lines of several workers don't mix.
-                end = len(pending) if self._is_file else _line_end(pending, 4096)
+                end = len(pending) if self._is_file else _line_end(pending, select.PIPE_BUF)
                 if not self._is_file and not _writable(self._fd):
                     return
                 written = os.write(self._fd, memoryview(pending)[:end].tobytes())
@@ -101,8 +102,6 @@ def _line_end(pending: bytearray, limit: int) -> int:
 
 
 def _writable(fd: int) -> bool:
-    import select
-
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(0))

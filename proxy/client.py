@@ -54,7 +54,7 @@ class ClientConnection:
         self._reading = True
         self._writable = True
         self._closing = False
-        self._lingered = -1
+        self._lingered = 0
         self._unsent = 0
         self._advancing = False
         self.extra = extra
@@ -216,7 +216,6 @@ class ClientConnection:
             return
         self._closing = True
         if unread and not self._transport.is_closing():
-            self._lingered = 0
             self.deadline = self._plane.now + LINGER_SECONDS
             if not self.tls:  # which has no half-closed state
                 self._transport.write_eof()

@@ -11,7 +11,7 @@ from proxy.errors import ErrorKind
 from proxy.pool import Pool
 from proxy.response_parser import ResponseParser
 from proxy.upstream import UpstreamConnection
-from routing.snapshot import Upstream, UpstreamTls
+from routing.snapshot import Endpoint, Upstream, UpstreamTls
 
 _contexts: dict[UpstreamTls | None, ssl.SSLContext] = {}
 
@@ -32,6 +32,11 @@ def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
     return context
 
 
+def _server_name(tls: UpstreamTls | None, endpoint: Endpoint) -> str:
+    """What is sent as SNI, and what the certificate must be for."""
+    return (tls.server_name if tls is not None else None) or endpoint.host
+
+
 async def dial(pool: Pool, upstream: Upstream, response: ResponseParser, timeout: float) -> None:
     """Connect and report to the pool, exactly once. `response` will read the connection's responses."""
     endpoint = pool.endpoint
@@ -41,9 +46,7 @@ async def dial(pool: Pool, upstream: Upstream, response: ResponseParser, timeout
     try:
         async with asyncio.timeout(timeout):
             context = client_context(upstream.tls) if endpoint.tls else None
-            name = (
-                ((upstream.tls.server_name if upstream.tls is not None else None) or endpoint.host) if context else None
-            )
+            name = _server_name(upstream.tls, endpoint) if context else None
             if endpoint.unix_path:
                 await loop.create_unix_connection(
                     lambda: protocol, endpoint.unix_path, ssl=context, server_hostname=name

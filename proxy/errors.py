@@ -9,7 +9,7 @@ import orjson
 
 
 class Side(Enum):
-    """Whose fault an error is. Only what the upstream did may be retried, and only that counts against it."""
+    """Whose fault an error is. What may be retried is RetryOn's to say, and a policy's."""
 
     CLIENT = "client"
     UPSTREAM = "upstream"

@@ -215,6 +215,7 @@ class Exchange:
         self.fail(kind)
 
     def retried_for(self, status: int) -> bool:
+        """Retry if the policy says so for a response of that status. True where that is under way: the response is then void."""
         decision = self.decision
         assert decision is not None
         policy = decision.route.retry
@@ -223,7 +224,8 @@ class Exchange:
         return self.message.method in IDEMPOTENT and self.replayable and self._retry_on(None)
 
     def _retry_on(self, on: RetryOn | None) -> bool:
-        """Retry on another endpoint of the same upstream while there is one not tried, then on stable if the policy says so."""
+        """Retry if policy and budget allow (`on` None: for a status, which is checked already); True where that is under way.
+        On another endpoint of the same upstream while there is one not tried, then on stable if the policy says so."""
         plane, decision = self.plane, self.decision
         assert decision is not None
         assert self.pool is not None
@@ -304,6 +306,7 @@ class Exchange:
             self.refuse(kind)
 
     def refuse(self, kind: ErrorKind) -> None:
+        """End in an answer of our own; no response may have been started."""
         self.error = kind
         self.status = kind.status
         self.plane.stats.count("gateway_errors", kind.label)

@@ -54,7 +54,7 @@ class Tunnel:
         self._end()
 
     def _end(self) -> None:
-        """A tunnel's exchange ends with it; `end` of the upstream's lease and `close` of the client flush what is queued."""
+        """A tunnel's exchange ends with it. Both transports are closed, not aborted, so what is queued still goes out."""
         if self._exchange.ended:
             return
         upstream = self._upstream
