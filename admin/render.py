@@ -1,4 +1,6 @@
-"""Tables for people: drawn and coloured on a terminal, plain columns elsewhere, where `rich` is not imported at all."""
+"""Text for people: tables, drawn and coloured on a terminal, plain columns elsewhere (`rich` is not imported then at all);
+numbers with their units and nouns.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,13 @@ def _plain_lines(head: Sequence[str], rows: Sequence[Row]) -> list[str]:
     return [_GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in texts]
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 worker`, `2 workers`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def percent(share: float) -> str:
+    """Of a share of 100."""
     return f"{share:.4g} %"
 
 

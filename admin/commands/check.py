@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from admin.commands.options import wants_json
+from admin.render import counted
 
 if TYPE_CHECKING:
     from routing.document import Problem
@@ -25,7 +26,7 @@ def check(
     """
     from datetime import UTC, datetime
 
-    from routing.compile import warnings
+    from routing.check import warnings
     from routing.document import ConfigError
     from routing.load import load_file
 
@@ -35,7 +36,7 @@ def check(
         _report(config, error.problems, (), wants_json(ctx, as_json), "")
         raise typer.Exit(1) from None
     found = tuple(warnings(loaded, today=datetime.now(UTC).date()))
-    routes, upstreams = _count(len(loaded.routes), "route"), _count(len(loaded.upstreams), "upstream")
+    routes, upstreams = counted(len(loaded.routes), "route"), counted(len(loaded.upstreams), "upstream")
     _report(config, (), found, wants_json(ctx, as_json), f"{config}: valid: {routes}, {upstreams}")
 
 
@@ -56,14 +57,10 @@ def _report(
         print(_line(config, problem, "error"))
     for warning in warnings:
         print(_line(config, warning, "warning"))
-    print(verdict or f"{config}: not valid: {_count(len(problems), 'problem')}")
+    print(verdict or f"{config}: not valid: {counted(len(problems), 'problem')}")
 
 
 def _line(config: Path, problem: Problem, kind: str) -> str:
     """`file:line: kind: path: message`, which editors and CI know how to follow."""
     place = f"{config}:{problem.line}" if problem.line else f"{config}"
     return ": ".join(part for part in (place, kind, problem.path, problem.message) if part)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

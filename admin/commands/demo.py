@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from admin.commands.options import Globals, wants_json
+from admin.commands.options import globals_of, wants_json
 
 
 def demo(
@@ -30,6 +30,6 @@ def demo(
     from admin.demo.run import Options
     from admin.demo.run import demo as run_demo
 
-    if state is None and isinstance(ctx.obj, Globals) and ctx.obj.state:
-        state = Path(ctx.obj.state)
+    if state is None and (before := globals_of(ctx).state):
+        state = Path(before)
     raise typer.Exit(run_demo(Options(port, admin_port, not no_traffic, state, wants_json(ctx, as_json))))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from admin.commands.options import AdminUrl, JsonOutput, StateDir, Token, connect, wants_json
+from admin.render import percent
 
 
 def explain(
@@ -60,6 +61,6 @@ def _outcome(answer: dict[str, Any]) -> str:
     if answer["route"] is None:
         return "no route takes it: the gateway would answer 404"
     if answer.get("random"):
-        shares = ", ".join(f"{name} {100 * share:.4g} %" for name, share in answer["shares"].items())
+        shares = ", ".join(f"{name} {percent(100 * share)}" for name, share in answer["shares"].items())
         return f"{answer['route']}: drawn by {answer['reason']}: {shares}"
     return f"{answer['route']}: {answer['upstream']}, by {answer['reason']}"

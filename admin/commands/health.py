@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from admin.commands.options import AdminUrl, Globals, JsonOutput, StateDir, wants_json
+from admin.commands.options import AdminUrl, JsonOutput, StateDir, globals_of, wants_json
 
 # Shorter than the 3 s that the Dockerfile gives the whole command.
 _TIMEOUT = 2.0
@@ -19,7 +19,7 @@ def health(ctx: typer.Context, admin: AdminUrl = None, state: StateDir = None, a
     """
     from admin.client import AdminClient, find_address
 
-    before = ctx.obj if isinstance(ctx.obj, Globals) else Globals(None, None, None, False)
+    before = globals_of(ctx)
     target, _ = find_address(admin or before.admin, state or before.state, os.environ)
     # Nothing secret is sent or believed here, and a certificate seldom names the loopback address.
     with AdminClient(target, timeout=_TIMEOUT, verify=False) as api:

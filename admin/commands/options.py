@@ -44,14 +44,18 @@ class Globals:
     as_json: bool
 
 
+def globals_of(ctx: typer.Context) -> Globals:
+    return ctx.obj if isinstance(ctx.obj, Globals) else Globals(None, None, None, False)
+
+
 def wants_json(ctx: typer.Context, as_json: bool) -> bool:
-    return as_json or (isinstance(ctx.obj, Globals) and ctx.obj.as_json)
+    return as_json or globals_of(ctx).as_json
 
 
 def connect(ctx: typer.Context, admin: str | None, token: str | None, state: str | None) -> AdminClient:
     """A client of the gateway that options, environment or state folder point at. Raises CommandError."""
     from admin.client import AdminClient, find_target
 
-    before = ctx.obj if isinstance(ctx.obj, Globals) else Globals(None, None, None, False)
+    before = globals_of(ctx)
     target = find_target(admin or before.admin, token or before.token, state or before.state, os.environ)
     return AdminClient(target)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from admin.commands.options import AdminUrl, JsonOutput, Reason, StateDir, Token, connect, wants_json
+from admin.render import counted, percent
 from admin.shares import parse_weights, with_shares
 
 RouteName = Annotated[str, typer.Argument(metavar="ROUTE", show_default=False)]
@@ -55,7 +56,7 @@ def weights(
         else:
             body, revision = with_shares(wanted, before), before["revision"]
         answer = api.call("PUT", f"{path}/weights", _body(weights=body, reason=reason), if_match=revision)
-    line = f"{route}: {_percent(answer['weights'])}"
+    line = f"{route}: {_shares(answer['weights'])}"
     if answer["cutback"]:
         line += f", in force after `headgate restore {route}`: it is cut back to {before['stable']}"
     _finish(answer, line, wants_json(ctx, as_json))
@@ -124,9 +125,9 @@ def _body(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _percent(weights: dict[str, float]) -> str:
+def _shares(weights: dict[str, float]) -> str:
     total = sum(weights.values()) or 1
-    return ", ".join(f"{name} {weight / total * 100:.4g} %" for name, weight in weights.items())
+    return ", ".join(f"{name} {percent(weight / total * 100)}" for name, weight in weights.items())
 
 
 def _finish(answer: dict[str, Any], line: str, as_json: bool) -> None:
@@ -151,16 +152,12 @@ def describe(receipt: dict[str, Any]) -> str:
     where = f" on {len(nodes)} nodes" if len(nodes) > 1 else ""
     text = f"{workers['acked']} of {workers['total']} workers{where} in {receipt['ms']:.1f} ms"
     if workers.get("replaced"):
-        text += f"; {_count(workers['replaced'], 'worker')} replaced"
+        text += f"; {counted(workers['replaced'], 'worker')} replaced"
     if not receipt.get("persisted", True):
         text += "; not stored, so a restart forgets it"
     for upstream, number in (receipt.get("in_flight") or {}).items():
         if number:
-            text += f"; {_count(number, 'request')} still in flight at {upstream}"
+            text += f"; {counted(number, 'request')} still in flight at {upstream}"
     for error in receipt.get("errors") or []:
         text += f"; {error}"
     return text
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
