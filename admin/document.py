@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from routing import document as notation
 from routing.check import stable_of, weights_of
 from routing.config import Config, Route
-from routing.document import ConfigError, Problem
-from routing.load import load_text
+from routing.document import read
+from routing.load import load_text, read_file
 
 # What a running gateway can't change: its sockets, processes and folder.
 RESTART_KEYS = ("listen", "workers", "admin", "state")
@@ -38,21 +37,11 @@ class Document:
 
     def tree(self) -> Any:
         """As written, with its variables unfilled: the environment may hold secrets."""
-        return notation.read(self.text.replace("${", "$${"), {}).tree
+        return read(self.text.replace("${", "$${"), {}).tree
 
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_file(path: Path) -> str:
-    """Raises ConfigError."""
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError([Problem("", None, f"cannot read {path}: {error.strerror}")], str(path)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([Problem("", None, f"{path} is not UTF-8 text")], str(path)) from error
 
 
 def from_file(path: Path, environ: Mapping[str, str]) -> Document:
@@ -66,9 +55,9 @@ def from_kept(kept: Mapping[str, str], environ: Mapping[str, str]) -> Document:
     return Document(kept["text"], kept["source"], kept["file"], load_text(kept["text"], environ, "the stored document"))
 
 
-def from_body(text: str, environ: Mapping[str, str], running: Document) -> Document:
-    """Raises ConfigError."""
-    return Document(text, "api", running.file, load_text(text, environ))
+def from_body(text: str, environ: Mapping[str, str], present: Document) -> Document:
+    """`present` is the document that it is to replace. Raises ConfigError."""
+    return Document(text, "api", present.file, load_text(text, environ))
 
 
 def fingerprint(route: Route) -> str:

@@ -10,7 +10,7 @@ from xxhash import xxh3_64_intdigest
 
 from routing import config as declared
 from routing.addresses import Networks
-from routing.check import problems, stable_of, warnings, weight_problems, weights_of
+from routing.check import problems, stable_of, weights_of
 from routing.conditions import (
     AllOf,
     AnyOf,
@@ -53,8 +53,6 @@ from routing.snapshot import (
 )
 from routing.sticky import Sticky, StickyBy
 from routing.weights import Split, salt, whole_shares
-
-__all__ = ["compile_snapshot", "problems", "warnings", "weight_problems"]
 
 _THIRTY_DAYS = 30 * 86400.0
 _PATH_BYTES = "/!$&'()*+,;=:@%-._~[]\"<>^`{|}\\"

@@ -30,13 +30,17 @@ def load_text(text: str, environ: Mapping[str, str], source: str = "") -> Config
 
 def load_file(path: str | Path, environ: Mapping[str, str]) -> Config:
     """Raises ConfigError, also where the file cannot be read."""
+    return load_text(read_file(path), environ, str(path))
+
+
+def read_file(path: str | Path) -> str:
+    """The file's text. Raises ConfigError where it cannot be read."""
     try:
-        text = Path(path).read_text("utf-8")
+        return Path(path).read_text("utf-8")
     except OSError as error:
         raise ConfigError([Problem("", None, f"cannot read {path}: {error.strerror}")], str(path)) from error
     except UnicodeDecodeError as error:
         raise ConfigError([Problem("", None, f"{path} is not UTF-8 text")], str(path)) from error
-    return load_text(text, environ, str(path))
 
 
 def load_tree(tree: object, environ: Mapping[str, str] | None = None) -> Config:

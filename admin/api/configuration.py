@@ -15,7 +15,7 @@ from admin.context import Context
 from admin.document import from_body, from_file, needs_restart
 from admin.live import FieldError
 from admin.refusals import BadConfigError, InvalidFieldsError, RefusedError
-from routing.compile import warnings
+from routing.check import warnings
 from routing.document import ConfigError
 
 YAML = "application/yaml"

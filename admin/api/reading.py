@@ -27,7 +27,7 @@ from admin.api.views import route_answer
 from admin.clock import iso_of, today
 from admin.context import Context
 from admin.document import digest
-from routing.compile import warnings
+from routing.check import warnings
 
 
 async def get_status(call: Call) -> Reply:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from routing.compile import compile_snapshot, problems, warnings, weight_problems
+from routing.check import problems, warnings, weight_problems
+from routing.compile import compile_snapshot
 from routing.config import Config
 from routing.decide import Reason, decide
 from routing.document import ConfigError
