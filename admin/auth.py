@@ -78,7 +78,7 @@ async def bootstrap(store: Store, folder: Path) -> Tokens:
     The file decides: removed, a new token is made at the next start; replaced, the token in it is the one that counts.
     """
     path = folder / TOKEN_FILE
-    token = _read(path)
+    token = _read_private(path)
     if not token:
         token = secrets.token_urlsafe(32)
         write_private(path, token + "\n")
@@ -90,7 +90,8 @@ async def bootstrap(store: Store, folder: Path) -> Tokens:
     return Tokens(known)
 
 
-def _read(path: Path) -> str:
+def _read_private(path: Path) -> str:
+    """The file's text, stripped, empty where there is none; from here on it is its owner's alone. Raises StoreUnusableError."""
     try:
         path.chmod(0o600)
         return path.read_text().strip()

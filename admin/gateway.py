@@ -135,7 +135,7 @@ class Gateway:
         return max(self._revisions.get(route, 0), self.document_revision)
 
     def known(self, route: str) -> str:
-        """Raises UnknownRouteError."""
+        """The name, if there is a route of that name. Raises UnknownRouteError."""
         if route not in self.config.routes:
             raise UnknownRouteError(route)
         return route
@@ -148,7 +148,7 @@ class Gateway:
         """`plan` says, under the lock, what the states of the routes it changes shall be. It raises a RefusedError to stop it."""
         async with self._lock:
             states = plan(self)
-            self._match(intent, (self.route_revision(name) for name in states))
+            self._check_if_match(intent, (self.route_revision(name) for name in states))
             laid = self._with(states)
             if intent.dry_run:
                 return Outcome(self.revision, laid, tuple(states), None)
@@ -172,7 +172,7 @@ class Gateway:
         """Another document. Raises ConfigError or a RefusedError, and then everything stays."""
         compiled = await asyncio.to_thread(compile_document, document, self._secret)
         async with self._lock:
-            self._match(intent, [self.document_revision])
+            self._check_if_match(intent, [self.document_revision])
             revision = self.revision + 1
             laid = lay(document, compiled, self.laid.states, revision)
             if intent.dry_run:
@@ -205,8 +205,10 @@ class Gateway:
         snapshot = self.snapshot.with_states({name: state.overlay() for name, state in states.items()})
         return replace(self.laid, snapshot=snapshot, states={**self.laid.states, **states}, dropped={})
 
-    def _match(self, intent: Intent, revisions: Iterable[int]) -> None:
-        """A caller that saw any revision since the last change of these, up to now, has seen what there is."""
+    def _check_if_match(self, intent: Intent, revisions: Iterable[int]) -> None:
+        """A caller that saw any revision since the last change of these, up to now, has seen what there is.
+
+        Raises StaleMatchError."""
         if intent.if_match is None:
             return
         newest = max(revisions, default=self.document_revision)

@@ -18,7 +18,8 @@ from typing import Any
 from routing.check import weight_problems
 from routing.snapshot import CutbackMode, Live, Route, Snapshot
 
-_WHOLE = 10**15
+# Beyond any weight that is accepted, and still a number that a float holds exactly.
+_TOO_MUCH = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class RouteState:
     cutback: LiveCutback | None = None
 
     def overlay(self) -> Live:
+        """What a worker needs of it: neither stamps nor fingerprints."""
         return Live(
             weights=None if self.weights is None else self.weights.weights,
             cutback=None if self.cutback is None else self.cutback.mode,
@@ -110,8 +112,8 @@ def check_weights(weights: Mapping[str, object], upstreams: Collection[str]) -> 
         if isinstance(weight, bool) or not isinstance(weight, int | float):
             errors.append(FieldError(f"weights.{name}", "a weight must be a number"))
             weight = 1
-        elif isinstance(weight, int) and abs(weight) > _WHOLE:  # may be too long for a float
-            weight = _WHOLE if weight > 0 else -_WHOLE
+        elif isinstance(weight, int) and abs(weight) > _TOO_MUCH:  # may be too long for a float
+            weight = _TOO_MUCH if weight > 0 else -_TOO_MUCH
         numbers[name] = weight
     errors += [
         FieldError(f"weights.{name}" if name else "weights", message)

@@ -39,35 +39,36 @@ if TYPE_CHECKING:
     from admin.server import Server
     from admin.startup import Settings, Started
 
-_BEAT = 0.25
+HEARTBEAT_SECONDS = 0.25
 # How long pending writes may take when there is no Drain message to say so.
-_LAST_CHANCE = 5.0
+LAST_CHANCE_SECONDS = 5.0
 
 
 class AdminProcess:
-    """*connection*: the channel, and what came over it; *life*: why and how it ends."""
-
     def __init__(self, settings: Settings) -> None:
         from admin.logs import start_logging
         from admin.rates import Rates
 
+        # life
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._log = start_logging("admin")
-        self._channel = Channel(self._received, self._ended)
-        self._rates = Rates(self._loop.time)
         self._started: Started | None = None
         self.server: Server | None = None
-        self._in_force: asyncio.Future[InForce] = self._loop.create_future()
         self._ending = asyncio.Event()
-        self._patience = _LAST_CHANCE
+        self._patience = LAST_CHANCE_SECONDS
+        """Seconds that pending writes get at the end."""
+        # connection to the supervisor, and what came over it
+        self._channel = Channel(self._received, self._supervisor_lost)
+        self._rates = Rates(self._loop.time)
+        self._in_force: asyncio.Future[InForce] = self._loop.create_future()
 
     async def run(self, control: socket.socket) -> int:
         """The exit code."""
         from admin.startup import StartError
 
         await self._loop.create_unix_connection(lambda: self._channel, sock=control)
-        self._beat()
+        self._heartbeat()
         try:
             await self._start()
             self._channel.send(Ready())
@@ -111,10 +112,10 @@ class AdminProcess:
         self._channel.close()
         await asyncio.sleep(0)  # lets the transport write out what is left
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         self._channel.send(Heartbeat())
         if not self._ending.is_set():
-            self._loop.call_later(_BEAT, self._beat)
+            self._loop.call_later(HEARTBEAT_SECONDS, self._heartbeat)
 
     def _received(self, message: Message) -> None:
         match message:
@@ -145,7 +146,7 @@ class AdminProcess:
             return
         spawn(self.server.reload(), "reload", lambda error: self._log.error("the reload failed", error=repr(error)))
 
-    def _ended(self) -> None:
+    def _supervisor_lost(self) -> None:
         if self._started is not None:
             self._started.publisher.lost()
         elif not self._in_force.done():

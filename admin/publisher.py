@@ -13,8 +13,8 @@ from time import perf_counter
 
 from proxy.control import Message, Publish, Published
 
-# The supervisor gives a worker 1 s to acknowledge and then replaces it; twice that and some for a machine under load.
-DEADLINE = 10.0
+# The supervisor gives a worker 1 s to acknowledge and then replaces it; the rest is for a machine under load.
+DEADLINE = 10.0  # seconds
 
 
 class SupervisorGoneError(Exception):

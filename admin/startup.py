@@ -23,6 +23,9 @@ from proxy.control import InForce, Message
 from routing.document import ConfigError
 from routing.snapshot import AS_DECLARED
 
+# What the audit log says of a change that the workers have and the store has not.
+_TAKEN_OVER = "in force on the workers, but not stored when the admin process ended"
+
 
 class StartError(Exception):
     """Fatal; the message is the one line that people see."""
@@ -48,13 +51,12 @@ class Started:
     pending: Change | None
 
 
-def _make(folder: Path) -> Path:
+def _make_folder(folder: Path) -> None:
     """Raises StartError. The supervisor holds the folder's lock."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(f"the state folder {folder} cannot be used: {error.strerror}") from error
-    return folder
 
 
 async def start(
@@ -69,7 +71,12 @@ async def start(
         if settings.state is None:
             raise StartError(_one_line(error)) from error
         refused = error
-    folder = _make(settings.state or Path(document.config.state.dir) if document else settings.state or Path())
+    if settings.state is not None:
+        folder = settings.state
+    else:
+        assert document is not None
+        folder = Path(document.config.state.dir)
+    _make_folder(folder)
     try:
         store = Store(embedded_engine(folder))
         loaded = await store.open()
@@ -148,7 +155,7 @@ def _base(loaded: Loaded, at_workers: InForce, log: Logger) -> Base:
     log.warning(
         "the workers are ahead of the store; going on from them", stored=loaded.revision, published=at_workers.revision
     )
-    stamp = Stamp("unknown", utc_now(), "in force on the workers, but not stored when the admin process ended")
+    stamp = Stamp("unknown", utc_now(), _TAKEN_OVER)
     taken: list[str] = []
     for name in states.keys() | at_workers.live.keys():
         state = states.get(name, UNCHANGED)
@@ -205,7 +212,7 @@ def _gateway(
     for name in base.taken_over:
         state = laid.states.get(name, UNCHANGED).to_json()
         pending.states.setdefault((ROUTE, name), state)
-        intent = Intent("unknown", "taken_over", "in force on the workers, but not stored when the admin process ended")
+        intent = Intent("unknown", "taken_over", _TAKEN_OVER)
         pending.audit.append(auditor.entry(intent, revision, name, None, state, None))
     pending.audit += auditor.dropped(laid.dropped, base.states, laid.states, revision, None)
     return gateway, pending

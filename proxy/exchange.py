@@ -215,7 +215,7 @@ class Exchange:
         self.fail(kind)
 
     def retried_for(self, status: int) -> bool:
-        """Retry if the policy says so for a response of that status. True where that is under way: the response is then void."""
+        """Retry if the policy says so for a response of that status. True where it has: the response is then void."""
         decision = self.decision
         assert decision is not None
         policy = decision.route.retry
@@ -224,7 +224,7 @@ class Exchange:
         return self.message.method in IDEMPOTENT and self.replayable and self._retry_on(None)
 
     def _retry_on(self, on: RetryOn | None) -> bool:
-        """Retry if policy and budget allow (`on` None: for a status, which is checked already); True where that is under way.
+        """Retry if policy and budget allow (`on` None: for a status, which is checked already); True where it has.
         On another endpoint of the same upstream while there is one not tried, then on stable if the policy says so."""
         plane, decision = self.plane, self.decision
         assert decision is not None
