@@ -1,7 +1,7 @@
 """State on its way from admin to the workers, and the answers on their way back: decided without I/O.
 
 Rules of this file. A worker holds state from the moment any was sent to it. A publish is a round: every holder must acknowledge
-it, or leave; a new configuration it may also refuse, and serve on by the one before. Whoever has done neither when `overdue` is
+it, or leave; a new configuration it may also refuse, and serve on by the one before. Whoever has done neither when `late` is
 called may still be sending requests by the old state; it is to be ended, and only then is the round answered. So when a cutback
 is answered, no process is left that does not know of it.
 """
@@ -107,7 +107,7 @@ class Broadcast:
             self._answer_if_through(round_, now)
         return True
 
-    def overdue(self, round_: Round) -> list[int]:
+    def late(self, round_: Round) -> list[int]:
         """The workers to be ended now; nothing where the round has been answered."""
         return sorted(round_.waiting) if self._rounds.get(round_.revision) is round_ else []
 

@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.certificates import server_context
-from proxy.control import ListenerSettings
+from proxy.control import LISTEN_BACKLOG, ListenerSettings
 from routing.config import Config, Listen
-
-BACKLOG = 4096
 
 
 class ListenError(Exception):
@@ -115,7 +113,7 @@ def _open(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
-        sock.listen(BACKLOG)
+        sock.listen(LISTEN_BACKLOG)
         sock.setblocking(False)
     except OSError:
         sock.close()

@@ -20,6 +20,7 @@ import uvloop
 from setproctitle import setproctitle
 
 from proxy.control import (
+    HEARTBEAT_SECONDS,
     Channel,
     Drain,
     Failed,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from admin.server import Server
     from admin.startup import Settings, Started
 
-HEARTBEAT_SECONDS = 0.25
 # How long pending writes may take when there is no Drain message to say so.
 LAST_CHANCE_SECONDS = 5.0
 

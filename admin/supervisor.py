@@ -101,6 +101,9 @@ class Supervisor:
         self._workers[number] = child
         await child.start("proxy.worker", [], [listener.fd for listener in self._slots[number].listeners])
 
+    def _children(self) -> list[Child]:
+        return [*self._workers.values(), *([self._admin] if self._admin is not None else [])]
+
     def _number(self, child: Child) -> int:
         return next(number for number, worker in self._workers.items() if worker is child)
 
@@ -191,14 +194,14 @@ class Supervisor:
         if round_ is None:
             self._log("error", "live state published before any snapshot", revision=publish.revision)
         else:
-            asyncio.get_running_loop().call_later(ACK_SECONDS, self._end_overdue, round_)
+            asyncio.get_running_loop().call_later(ACK_SECONDS, self._end_late, round_)
 
     def _round_through(self, published: Published) -> None:
         self._tell_admin(published)
         self._tell_workers()
 
-    def _end_overdue(self, round_: Round) -> None:
-        for number in self._broadcast.overdue(round_):
+    def _end_late(self, round_: Round) -> None:
+        for number in self._broadcast.late(round_):
             self._log("error", "worker did not acknowledge; killed", worker=number, revision=round_.revision)
             self._workers[number].end()
 
@@ -211,7 +214,7 @@ class Supervisor:
         if now - self._watched > 2 * WATCH_SECONDS:
             self._excuse(now)
         self._watched = now
-        for child in [*self._workers.values(), *([self._admin] if self._admin is not None else [])]:
+        for child in self._children():
             if child.silent(now):
                 self._log("error", "child fell silent; killed", child=child.name, pid=child.pid)
                 child.kill()
@@ -219,7 +222,7 @@ class Supervisor:
             asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
 
     def _excuse(self, now: float) -> None:
-        for child in [*self._workers.values(), *([self._admin] if self._admin is not None else [])]:
+        for child in self._children():
             child.excuse(now)
 
     def _restart(self, child: Child, start: Callable[[], Awaitable[None]]) -> None:
@@ -276,7 +279,7 @@ class Supervisor:
         for slot in self._slots:
             slot.close()
         loop = asyncio.get_running_loop()
-        loop.call_later(self._drain_seconds + 2.0, self._overdue)
+        loop.call_later(self._drain_seconds + 2.0, self._drain_is_over)
         self._stop_admin_after_workers()
 
     def _stop_admin_after_workers(self) -> None:
@@ -286,12 +289,12 @@ class Supervisor:
             else:
                 self._done.set()
 
-    def _overdue(self) -> None:
+    def _drain_is_over(self) -> None:
         self._kill_all()
         self._done.set()
 
     def _kill_all(self) -> None:
-        for child in [*self._workers.values(), *([self._admin] if self._admin is not None else [])]:
+        for child in self._children():
             child.kill()
 
     def _log(self, level: str, event: str, **fields: object) -> None:

@@ -17,6 +17,9 @@ from routing.pickling import dumps
 from routing.snapshot import Live
 
 _LENGTH = 4
+HEARTBEAT_SECONDS = 0.25
+# Connections that wait to be accepted, a listening socket: supervisor and worker both say listen().
+LISTEN_BACKLOG = 4096
 # A snapshot of 10,000 routes is about 10 MB. A longer frame means that the stream is out of step.
 MAX_FRAME = 256 * 1024 * 1024
 

@@ -20,6 +20,7 @@ from proxy.request_head import IDEMPOTENT, examine
 from proxy.request_parser import RequestMessage
 from proxy.response_parser import ResponseParser
 from proxy.sending import body_arrived, send
+from proxy.stats import NO_UPSTREAM
 from routing.addresses import client_of
 from routing.decide import Decision, decide
 from routing.snapshot import RetryOn
@@ -69,7 +70,7 @@ class Exchange:
         self.snapshot = plane.snapshot
         self.started = now
         self.decision: Decision | None = None
-        self.upstream = -1
+        self.upstream = NO_UPSTREAM
         self.pool: Pool | None = None
         self.connection: UpstreamConnection | None = None
         self.tried: tuple[Pool, ...] = ()

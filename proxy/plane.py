@@ -46,7 +46,7 @@ class Plane:
     ) -> None:
         """`on_error` hears of a dial that failed in a way nobody foresaw; `dialler` starts dials in place of `proxy.dial`."""
         self._on_error = on_error
-        self._dialler = self._spawn_dial if dialler is None else dialler
+        self._dialler = self._spawn if dialler is None else dialler
         self._workers = workers
         self._clients: set[ClientConnection] = set()
         self._parting: list[tuple[float, asyncio.Transport]] = []
@@ -57,7 +57,7 @@ class Plane:
         self.active: set[Exchange] = set()
         self.stats = WorkerStats()
         self.draws = Draws()
-        self.upstreams = Upstreams(self._dial)
+        self.upstreams = Upstreams(self._start_dial)
         self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES)
         self.response_table = response_table()
         self.geo = Geo(snapshot.geo)
@@ -177,12 +177,12 @@ class Plane:
     def connections(self) -> int:
         return len(self._clients)
 
-    def _dial(self, pool: Pool, upstream: Upstream) -> None:
+    def _start_dial(self, pool: Pool, upstream: Upstream) -> None:
         limits = self.snapshot.limits
         response = ResponseParser(self.response_table, limits.response_head, limits.response_headers)
         self._dialler(pool, upstream, response)
 
-    def _spawn_dial(self, pool: Pool, upstream: Upstream, response: ResponseParser) -> None:
+    def _spawn(self, pool: Pool, upstream: Upstream, response: ResponseParser) -> None:
         spawn(dial(pool, upstream, response, self.timeouts.connect), f"dial {pool.endpoint.url}", self._on_error)
 
     def part(self, transport: asyncio.Transport) -> None:

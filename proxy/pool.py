@@ -148,7 +148,7 @@ class Upstreams:
             pools = []
             for endpoint in upstream.endpoints:
                 key = (upstream.name, endpoint, upstream.tls)  # connections made under other TLS settings are not kept
-                pool = before.pop(key, None) or Pool(endpoint, limit, self._dialler(upstream))
+                pool = before.pop(key, None) or Pool(endpoint, limit, self._dial_of(upstream))
                 pool.limit = limit or UNLIMITED
                 self._pools[key] = pool
                 pools.append(pool)
@@ -158,7 +158,7 @@ class Upstreams:
             for connection in pool.expired(0.0):
                 connection.close()
 
-    def _dialler(self, upstream: Upstream) -> Callable[[Pool], None]:
+    def _dial_of(self, upstream: Upstream) -> Callable[[Pool], None]:
         return lambda pool: self._dial(pool, upstream)
 
     def pick(self, upstream: int, tried: tuple[Pool, ...] = ()) -> Pool | None:

@@ -24,6 +24,8 @@ from setproctitle import setproctitle
 from proxy.certificates import Certificate
 from proxy.client import ClientConnection
 from proxy.control import (
+    HEARTBEAT_SECONDS,
+    LISTEN_BACKLOG,
     Ack,
     Channel,
     Drain,
@@ -41,10 +43,8 @@ from proxy.plane import Plane
 from proxy.tasks import spawn
 from routing.snapshot import Snapshot
 
-HEARTBEAT_SECONDS = 0.25
 FLUSH_SECONDS = 0.1
 WATCH_SECONDS = 1.0
-BACKLOG = 4096
 # The supervisor takes what we send at once, or is gone; counts that pile up beyond this are kept, not sent.
 MAX_BACKLOG = 4 * 1024 * 1024
 
@@ -139,7 +139,7 @@ class Worker:
                 return cast(asyncio.Protocol, ClientConnection(plane, tls, extra))
 
             sock = socket.socket(fileno=listener.fd)
-            self._servers.append(await self._loop.create_server(accept, sock=sock, ssl=tls, backlog=BACKLOG))
+            self._servers.append(await self._loop.create_server(accept, sock=sock, ssl=tls, backlog=LISTEN_BACKLOG))
         self._phase = Phase.READY
         self._channel.send(Ready())
 

@@ -83,14 +83,14 @@ def test_worker_that_refuses_live_state_is_to_be_ended_and_counts_as_replaced() 
     assert ends.answers == [Published(2, 1, 2, 1, 0.2, {}, ())]
 
 
-def test_silent_worker_is_overdue_until_it_has_left() -> None:
+def test_silent_worker_is_late_until_it_has_left() -> None:
     ends = started(2)
     round_ = ends.broadcast.publish(Publish(2, {"shop": CUT}), {0, 1}, 0.0)
     assert round_ is not None
     ends.broadcast.answered(0, Ack(2, {}), 0.1)
-    assert ends.broadcast.overdue(round_) == [1]
+    assert ends.broadcast.late(round_) == [1]
     ends.broadcast.left(1, 1.0)
-    assert ends.broadcast.overdue(round_) == []
+    assert ends.broadcast.late(round_) == []
     assert ends.answers == [Published(2, 1, 2, 1, 1.0, {}, ())]
 
 
