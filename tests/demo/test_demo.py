@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from admin.client import AdminClient, find_target
+from tests.support.processes import watched
 
 ROOT = Path(__file__).parents[2]
 # For a process to come or to go on a busy machine; an event is waited for, this only ends a wait that is in vain.
@@ -67,17 +67,6 @@ def line_of(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     assert line, process.stderr.read().decode()
     said: dict[str, Any] = json.loads(line)
     return said
-
-
-@contextmanager
-def watched(*pids: int) -> Iterator[list[int]]:
-    """A descriptor for each process, readable once it has ended (pidfd_open(2)): no number that may be taken again."""
-    descriptors = [os.pidfd_open(pid) for pid in pids]
-    try:
-        yield descriptors
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
 
 
 def all_end(descriptors: list[int]) -> bool:
