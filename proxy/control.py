@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from routing.pickling import dumps
 from routing.snapshot import Live
@@ -41,6 +42,8 @@ class Publish:
     live: dict[str, Live]
     snapshot: bytes | None = None
     in_flight: InFlight = InFlight.FINISH
+    shadowing: bool = False
+    """Whether any route has a shadow in force, so that the shadow process is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,39 @@ class Stats:
     counters: dict[tuple[str, str], int]
     """(metric, label value) -> increment, from the closed sets in `proxy.stats`."""
     gauges: dict[str, float]
+    copied: dict[str, int] = field(default_factory=dict)
+    """route -> requests copied to its shadow."""
+    not_copied: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(route, reason) -> requests in the sample that were not, by `proxy.capture.Drop`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiffReport:
+    """shadow -> admin: what is known of a route's diffs, whole (see `shadow.findings.RouteFindings.to_json`), whenever it has
+    changed. `examples` are those found since the last report."""
+
+    route: str
+    since: int
+    """The revision at which these diffs began: a report from before a fresh start is void."""
+    state: dict[str, Any]
+    examples: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiffsWanted:
+    """shadow -> admin, first of all: what is kept of earlier diffs? It compares nothing until it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiffsKept:
+    """admin -> shadow: route -> `DiffReport.state` as it was last kept."""
+
+    states: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class DiffsResend:
+    """supervisor -> shadow: admin is new; report everything again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +220,8 @@ class WorkerSettings:
     listeners: tuple[ListenerSettings, ...] = field(default=())
     workers: int = 1
     """How many workers share the gateway's limits."""
+    state: str = ""
+    """The state folder, where the shadow process listens for copies; empty for none."""
 
 
 Message = (
@@ -201,6 +239,10 @@ Message = (
     | Workers
     | InForce
     | WorkerSettings
+    | DiffReport
+    | DiffsWanted
+    | DiffsKept
+    | DiffsResend
 )
 
 

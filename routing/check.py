@@ -14,10 +14,13 @@ from math import isfinite
 from routing import config as declared
 from routing.config import Config
 from routing.document import Loc, Problem
+from routing.shadowing import SAFE_METHODS
 
 Finding = tuple[Loc, str]
 
 _HEAVIEST = 1_000_000_000
+# What frames a copy, or marks it.
+_OURS = {"host", "content-length", "transfer-encoding", "connection", "x-headgate-shadow"}
 _SOON = 14  # days before a flag's end that a warning begins
 _NO_EFFECT = "accepted, but has no effect in this version"
 
@@ -61,6 +64,27 @@ def weight_problems(weights: Mapping[str, float], upstreams: Collection[str]) ->
     if not any(weight != 0 for weight in weights.values()):
         found.append(("", "all weights are zero" if weights else "names no upstream"))
     return found
+
+
+def shadow_problems(shadow: declared.Shadow, stable: str | None, upstreams: Collection[str]) -> Iterator[Finding]:
+    """What is wrong with a shadow, by the place in it. Asked for the document and for live changes alike."""
+    writes = [method for method in shadow.methods if method.encode() not in SAFE_METHODS]
+    for key, name in (("upstream", shadow.upstream), ("control", shadow.control)):
+        if name is None:
+            continue
+        if name not in upstreams:
+            yield (key,), f"unknown upstream {name!r}{suggestion(name, upstreams)}"
+        elif name == stable and writes:
+            yield (key,), f"{name!r} is the route's stable: {' and '.join(writes)} would be done there twice"
+    if shadow.control is not None and shadow.control == shadow.upstream:
+        yield ("control",), "must run what stable runs, so it can't be the shadow itself"
+    if not shadow.methods:
+        yield ("methods",), "lists no method"
+    for name, value in shadow.headers.set.items():
+        if name.lower() in _OURS:
+            yield ("headers", "set", name), "is the gateway's own to set"
+        elif any(character in value for character in "\r\n\0"):
+            yield ("headers", "set", name), "a field's value has no line breaks"
 
 
 def problems(config: Config) -> list[Problem]:
@@ -124,9 +148,8 @@ def _route(loc: Loc, route: declared.Route, names: Collection[str]) -> Iterator[
     if route.sticky is not None:
         yield from _sticky((*loc, "sticky"), route.sticky)
     if route.shadow is not None:
-        yield from _named((*loc, "shadow", "upstream"), route.shadow.upstream, names)
-        if route.shadow.control is not None:
-            yield from _named((*loc, "shadow", "control"), route.shadow.control, names)
+        for key, message in shadow_problems(route.shadow, stable_of(route), names):
+            yield (*loc, "shadow", *key), message
     for name, flag in route.flags.items():
         if flag.when is not None:
             yield from _when((*loc, "flags", name, "when"), flag.when)
@@ -264,7 +287,5 @@ def _without_effect(config: Config) -> Iterator[Loc]:
             if getattr(upstream, key) is not None:
                 yield "upstreams", name, key
     for name, route in config.routes.items():
-        if route.shadow is not None and route.shadow.percent > 0:
-            yield "routes", name, "shadow"
         if route.rollout is not None:
             yield "routes", name, "rollout"

@@ -37,6 +37,7 @@ from routing.geo import GeoSource
 from routing.match import Match, MatchTable
 from routing.notation import endpoint
 from routing.request import Place
+from routing.shadowing import Comparing, Redacting, Shadowing
 from routing.snapshot import (
     AccessLog,
     Flag,
@@ -135,6 +136,7 @@ def _route(index: int, name: str, route: declared.Route, index_of: Mapping[str, 
         Rule(number, conditions(rule.when), split({rule.send: 1.0} if isinstance(rule.send, str) else rule.send))
         for number, rule in enumerate(route.rules)
     )
+    shadow = None if route.shadow is None else shadowing(name, route.shadow)
     return Route(
         index=index,
         name=name,
@@ -157,6 +159,8 @@ def _route(index: int, name: str, route: declared.Route, index_of: Mapping[str, 
         ),
         expose_upstream=route.expose_upstream,
         stable_split=split({stable: 1.0}),
+        declared_shadow=shadow,
+        shadow=shadow,
     )
 
 
@@ -191,6 +195,35 @@ def _retry(retry: declared.Retry) -> RetryPolicy:
         statuses=frozenset(status for status in retry.on if isinstance(status, int)),
         budget=retry.budget,
         other_upstream=retry.other_upstream,
+    )
+
+
+def shadowing(route: str, shadow: declared.Shadow, since: int = 0) -> Shadowing:
+    """`since` is the revision at which the route's diffs were last started afresh."""
+    compare = shadow.compare
+    return Shadowing(
+        upstream=shadow.upstream,
+        control=shadow.control,
+        percent=shadow.percent,
+        by_client=shadow.by == "client",
+        methods=frozenset(method.encode() for method in shadow.methods),
+        max_body=shadow.max_body,
+        timeout=shadow.timeout,
+        set_headers=tuple((name.encode(), value.encode()) for name, value in shadow.headers.set.items()),
+        remove_headers=frozenset(name.encode() for name in shadow.headers.remove),
+        noise_sample=shadow.noise_sample,
+        endpoints=shadow.endpoints,
+        redacting=Redacting(shadow.redact.headers, shadow.redact.paths),
+        comparing=Comparing(
+            headers=compare.headers,
+            ignore=compare.ignore,
+            unordered=compare.unordered,
+            keyed=tuple(compare.keyed.items()),
+            number_tolerance=compare.number_tolerance,
+            mask=compare.mask,
+        ),
+        since=since,
+        salt=xxh3_64_intdigest(f"{route} shadow".encode()),
     )
 
 

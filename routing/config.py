@@ -15,10 +15,14 @@ from routing import notation
 from routing.config_types import (
     Cidr,
     Count,
+    EndpointTemplate,
     EndpointUrl,
     FieldName,
+    FieldPath,
     Fraction,
+    HeaderName,
     HostPattern,
+    JsonPathText,
     ListenAddress,
     Method,
     Name,
@@ -45,6 +49,11 @@ from routing.document import Document, Problem
 class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
+
+REDACTED_HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token")
+_SECRETS = "password passwd secret token access_token refresh_token api_key authorization"
+_PERSONAL = "email phone ssn iban card_number cvv first_name last_name birth_date address"
+REDACTED_PATHS = tuple(f"$..{name}" for name in f"{_SECRETS} {_PERSONAL}".split())
 
 # Which form of a value was meant. Pydantic puts these into the places of its errors; no sane key is like them.
 TEXT, LIST, FORM = "\0text", "\0list", "\0form"
@@ -249,14 +258,23 @@ class Retry(Model):
 
 class ShadowHeaders(Model):
     set: dict[FieldName, Text] = {}
-    remove: tuple[FieldName, ...] = ("authorization", "cookie")
+    remove: Annotated[tuple[HeaderName, ...], once(listed)] = ("authorization", "cookie")
 
 
 class Compare(Model):
-    headers: tuple[FieldName, ...] = ("content-type", "location", "cache-control")
-    ignore: tuple[Text, ...] = ()
-    unordered: tuple[Text, ...] = ()
-    number_tolerance: Number = 0.0
+    headers: Annotated[tuple[HeaderName, ...], once(listed)] = ("content-type", "location", "cache-control")
+    ignore: Annotated[tuple[FieldPath, ...], once(listed)] = ()
+    unordered: Annotated[tuple[JsonPathText, ...], once(listed)] = ()
+    keyed: dict[JsonPathText, Text] = {}
+    number_tolerance: Annotated[Number, Field(ge=0)] = 0.0
+    mask: Annotated[tuple[Regex, ...], once(listed)] = ()
+
+
+class Redact(Model):
+    """What is never stored. The defaults are names under which people keep secrets and personal data."""
+
+    headers: Annotated[tuple[HeaderName, ...], once(listed)] = REDACTED_HEADERS
+    paths: Annotated[tuple[JsonPathText, ...], once(listed)] = REDACTED_PATHS
 
 
 class Shadow(Model):
@@ -267,7 +285,10 @@ class Shadow(Model):
     methods: Annotated[tuple[Method, ...], once(listed)] = ("GET", "HEAD")
     max_body: Size = 256 * 1024
     timeout: PositiveSeconds = 10.0
+    noise_sample: Ratio = 0.01
+    endpoints: Annotated[tuple[EndpointTemplate, ...], once(listed)] = ()
     headers: ShadowHeaders = ShadowHeaders()
+    redact: Redact = Redact()
     compare: Compare = Compare()
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from routing import notation
+from routing.json_path import field_path, json_path
 
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
 
@@ -33,6 +34,18 @@ def _method(value: object) -> str:
     return notation.token(value).upper()
 
 
+def _json_path(value: object) -> str:
+    return json_path(notation.text_of(value)).text
+
+
+def _field_path(value: object) -> str:
+    return field_path(notation.text_of(value))
+
+
+def _lower_token(value: object) -> str:
+    return notation.token(value).lower()
+
+
 def _percent_text(ratio: float) -> str:
     return f"{ratio * 100:.10g}%"
 
@@ -53,6 +66,10 @@ Fraction = Annotated[float, once(notation.fraction)]
 Regex = Annotated[str, once(notation.regex)]
 Cidr = Annotated[str, once(notation.cidr)]
 FieldName = Annotated[str, once(notation.token)]
+HeaderName = Annotated[str, once(_lower_token)]
+JsonPathText = Annotated[str, once(_json_path)]
+FieldPath = Annotated[str, once(_field_path)]
+EndpointTemplate = Annotated[str, Field(pattern=r"^/[^?#\s]*$"), once(notation.text_of)]
 Method = Annotated[str, once(_method)]
 HostPattern = Annotated[str, once(notation.host_pattern)]
 EndpointUrl = Annotated[str, once(_endpoint_text)]

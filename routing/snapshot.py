@@ -15,6 +15,7 @@ from routing.conditions import Condition
 from routing.geo import GeoSource
 from routing.match import Match, MatchTable
 from routing.request import Request
+from routing.shadowing import Shadowing
 from routing.sticky import Sticky
 from routing.weights import Split, salt, whole_shares
 
@@ -111,10 +112,12 @@ class Live:
     """A route's live state, laid over what the configuration declares. Names, not indexes: it outlives a recompile.
 
     `weights` None means the declared ones. A name given a weight of 0 here is closed: rules don't send there either.
+    `shadow` None means the declared shadow, or none.
     """
 
     weights: tuple[tuple[str, float], ...] | None = None
     cutback: CutbackMode | None = None
+    shadow: Shadowing | None = None
 
 
 AS_DECLARED = Live()
@@ -122,7 +125,7 @@ AS_DECLARED = Live()
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`split` and `rules` are what is in force, `declared_split` and `declared_rules` what the configuration says."""
+    """`split`, `rules` and `shadow` are what is in force, `declared_split`, … what the configuration says."""
 
     index: int
     name: str
@@ -139,6 +142,8 @@ class Route:
     stable_split: Split
     cutback: CutbackMode | None = None
     closed: frozenset[int] = frozenset()
+    declared_shadow: Shadowing | None = None
+    shadow: Shadowing | None = None
 
     def splits(self) -> set[Split]:
         return {self.split, *(rule.split for rule in self.rules)}
@@ -239,7 +244,8 @@ def _lay(index_of: Mapping[str, int], route: Route, live: Live) -> Route:
     rules = route.declared_rules
     if closed:
         rules = tuple(opened for rule in rules if (opened := _without(rule, closed)) is not None)
-    return replace(route, split=split, rules=rules, cutback=live.cutback, closed=closed)
+    shadow = route.declared_shadow if live.shadow is None else live.shadow
+    return replace(route, split=split, rules=rules, cutback=live.cutback, closed=closed, shadow=shadow)
 
 
 def _without(rule: Rule, closed: frozenset[int]) -> Rule | None:
