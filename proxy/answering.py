@@ -32,9 +32,13 @@ def response_arrived(exchange: Exchange, response: ResponseParser) -> None:
             _switch(exchange, response)
             return
         data = _start(exchange, response)
+        if exchange.capture is not None:
+            exchange.plane.tap.answer_begun(exchange.capture, response)
     body = response.body
     if body:
         response.body = []
+        if exchange.capture is not None:
+            exchange.plane.tap.answer_body(exchange.capture, exchange, body)
         for part in body:
             exchange.bytes_out += len(part)
         if (response.chunked or response.until_close) and exchange.message.version == "1.1":
@@ -48,6 +52,8 @@ def response_arrived(exchange: Exchange, response: ResponseParser) -> None:
             data += last_chunk(response.trailers)
         if data:
             exchange.client.write(data)
+        if exchange.capture is not None:
+            exchange.capture.answer_complete = True
         exchange.finish(response.reusable)
     else:
         if data:

@@ -181,11 +181,22 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowState:
+    """The shadow process. `restarts` counts since the start; `pid` is 0 between two."""
+
+    pid: int
+    ready: bool
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Workers:
-    """supervisor -> admin: the workers, sent whenever one starts, is ready or dies. `restarts` counts since the start."""
+    """supervisor -> admin: the workers, and the shadow process where there is one; sent whenever one of them starts, is ready or
+    dies. `restarts` counts the workers' since the start."""
 
     workers: tuple[WorkerState, ...]
     restarts: int
+    shadow: ShadowState | None = None
 
 
 @dataclass(frozen=True, slots=True)

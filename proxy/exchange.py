@@ -26,6 +26,7 @@ from routing.decide import Decision, decide
 from routing.snapshot import RetryOn
 
 if TYPE_CHECKING:
+    from proxy.capture import Capture
     from proxy.client import ClientConnection
     from proxy.plane import Plane
     from proxy.pool import Pool
@@ -42,6 +43,7 @@ class Exchange:
         "attempts",
         "body_sent",
         "bytes_out",
+        "capture",
         "client",
         "close_client",
         "connection",
@@ -49,6 +51,7 @@ class Exchange:
         "ended",
         "error",
         "message",
+        "offered",
         "plane",
         "pool",
         "replayable",
@@ -86,6 +89,8 @@ class Exchange:
         self.status = 0
         self.error: ErrorKind | None = None
         self.ended = False
+        self.offered = False
+        self.capture: Capture | None = None
 
     def __repr__(self) -> str:
         stage = (
@@ -352,6 +357,8 @@ class Exchange:
             plane.stats.named("", "").add(self.status, now - self.started)
         else:
             plane.tally(self.snapshot, decision.route, self.upstream).add(self.status, now - self.started)
+        if self.capture is not None:
+            plane.tap.finish(self.capture, now - self.started)
         log = plane.access_log
         if log is not None:
             log.write(self, now)

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from proxy.access_log import AccessLog
+from proxy.capture import Tap
 from proxy.control import InFlight, Publish
 from proxy.dial import dial
 from proxy.fields import REQUEST_PREFIXES, REQUEST_SPECIALS, REQUEST_WATCHED, FieldTable
@@ -56,6 +57,7 @@ class Plane:
         self.retrying = 0
         self.active: set[Exchange] = set()
         self.stats = WorkerStats()
+        self.tap = Tap(self.stats)
         self.draws = Draws()
         self.upstreams = Upstreams(self._start_dial)
         self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES)
@@ -161,6 +163,11 @@ class Plane:
         if snapshot is self.snapshot:
             return self.stats.tally(route.index, upstream)
         return self.stats.named(route.name, snapshot.upstreams[upstream].name if upstream >= 0 else "")
+
+    @property
+    def shadowing(self) -> bool:
+        """Whether any route has a shadow that is to get something."""
+        return any(route.shadow is not None and route.shadow.percent > 0 for route in self.snapshot.routes)
 
     # Connections
 

@@ -24,6 +24,10 @@ def send(exchange: Exchange, connection: UpstreamConnection) -> None:
     exchange.attempts += 1
     exchange.request_done = exchange.replayable = False
     data = _head(exchange)
+    decision = exchange.decision
+    if decision is not None and decision.route.shadow is not None and not exchange.offered:
+        exchange.offered = True
+        exchange.capture = plane.tap.offer(exchange, data)
     if not message.complete:
         client.resume()  # before anything is written: a full buffer has the last word
         connection.begin(exchange, data)
@@ -66,6 +70,8 @@ def body_arrived(exchange: Exchange) -> None:
     if exchange.request_done or exchange.ended:
         return
     body, message.body = message.body, []
+    if exchange.capture is not None:
+        plane.tap.request_body(exchange.capture, exchange, body)
     if body:
         exchange.body_sent += sum(map(len, body))
         limit = exchange.snapshot.limits.body

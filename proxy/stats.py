@@ -40,12 +40,14 @@ class Tally:
 class WorkerStats:
     """All counts of one worker. Rows are made on first use and follow names, so they survive a change of snapshot."""
 
-    __slots__ = ("_rows", "_tallies", "counters")
+    __slots__ = ("_copied", "_not_copied", "_rows", "_tallies", "counters")
 
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._rows: list[list[Tally]] = []
         self.counters: dict[tuple[str, str], int] = {}
+        self._copied: dict[str, int] = {}
+        self._not_copied: dict[tuple[str, str], int] = {}
 
     def bind(self, snapshot: Snapshot) -> None:
         """Make rows for the routes and upstreams of a snapshot; the last of each row is for requests without an upstream."""
@@ -64,6 +66,21 @@ class WorkerStats:
         """Add to a counter. `label` is one of a closed set: it becomes a label value of the metric."""
         key = (metric, label)
         self.counters[key] = self.counters.get(key, 0) + by
+
+    def copied(self, route: str) -> None:
+        """A request was copied to the route's shadow."""
+        self._copied[route] = self._copied.get(route, 0) + 1
+
+    def not_copied(self, route: str, reason: str, by: int) -> None:
+        """Requests in the sample were not; `reason` is a `Drop`'s value."""
+        key = (route, reason)
+        self._not_copied[key] = self._not_copied.get(key, 0) + by
+
+    def take_copies(self) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+        """(copied, not copied) since the last call."""
+        taken = self._copied, self._not_copied
+        self._copied, self._not_copied = {}, {}
+        return taken
 
     def take(self) -> tuple[list[Cell], dict[tuple[str, str], int]]:
         """What was counted since the last call; begins anew."""

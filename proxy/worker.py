@@ -21,6 +21,7 @@ from typing import cast
 import uvloop
 from setproctitle import setproctitle
 
+from proxy.capture_link import CaptureLinks
 from proxy.certificates import Certificate
 from proxy.client import ClientConnection
 from proxy.control import (
@@ -124,6 +125,8 @@ class Worker:
 
     def _serve(self, plane: Plane) -> None:
         plane.sweep(self._loop)
+        if self._settings.state:
+            CaptureLinks(plane.tap, self._settings.state, lambda: plane.shadowing, self._crashed)
         self._flush(plane)
         self._watch_files(plane)
         spawn(self._listen(plane), "listen", self._crashed)
@@ -177,9 +180,10 @@ class Worker:
         gauges = {"connections": float(plane.connections), "in_flight": float(len(plane.active))}
         for (upstream, endpoint), load in plane.upstreams.loads().items():
             gauges[f"endpoint_in_flight {upstream} {endpoint}"] = float(load)
-        if cells or counters or gauges != self._reported:
+        copied, not_copied = plane.stats.take_copies()
+        if cells or counters or copied or not_copied or gauges != self._reported:
             self._reported = gauges
-            self._channel.send(Stats(self._settings.number, cells, counters, gauges))
+            self._channel.send(Stats(self._settings.number, cells, counters, gauges, copied, not_copied))
 
     def _flush(self, plane: Plane) -> None:
         if plane.access_log is not None:

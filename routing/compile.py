@@ -198,8 +198,7 @@ def _retry(retry: declared.Retry) -> RetryPolicy:
     )
 
 
-def shadowing(route: str, shadow: declared.Shadow, since: int = 0) -> Shadowing:
-    """`since` is the revision at which the route's diffs were last started afresh."""
+def shadowing(route: str, shadow: declared.Shadow) -> Shadowing:
     compare = shadow.compare
     return Shadowing(
         upstream=shadow.upstream,
@@ -222,7 +221,6 @@ def shadowing(route: str, shadow: declared.Shadow, since: int = 0) -> Shadowing:
             number_tolerance=compare.number_tolerance,
             mask=compare.mask,
         ),
-        since=since,
         salt=xxh3_64_intdigest(f"{route} shadow".encode()),
     )
 

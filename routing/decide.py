@@ -7,6 +7,7 @@ from enum import Enum
 from xxhash import xxh3_64_intdigest
 
 from routing.request import Request
+from routing.shadowing import Shadowing
 from routing.snapshot import CutbackMode, Route, Snapshot
 from routing.sticky import StickyBy
 from routing.weights import Draws
@@ -105,20 +106,36 @@ def may_go(route: Route, upstream: int, decision: Decision) -> bool:
     return upstream in route.split.upstreams or any(upstream in rule.split.upstreams for rule in route.rules)
 
 
+def in_sample(shadow: Shadowing, decision: Decision, request: Request, draws: Draws) -> bool:
+    """Whether a request is among those that are copied to its route's shadow. By request each is drawn for itself: a sequence
+    that counts would fall into step with clients that do."""
+    percent = shadow.percent
+    if percent >= 100.0:
+        return True
+    if not shadow.by_client:
+        return draws.percent() < percent
+    key = _bucket_of(decision, request).to_bytes(8, "big")
+    return xxh3_64_intdigest(key, shadow.salt) * _INVERSE_2_64 * 100.0 < percent
+
+
+def _bucket_of(decision: Decision, request: Request) -> int:
+    """The client's bucket; without stickiness, that of its address, so that a slice of clients is stable all the same."""
+    bucket = decision.bucket
+    if bucket is None and decision.route.sticky is not None:
+        bucket = decision.route.sticky.bucket(request)
+    return xxh3_64_intdigest(request.client_ip.encode()) if bucket is None else bucket
+
+
 def _with_flags(decision: Decision, request: Request, draws: Draws) -> Decision:
-    """Flags follow the client's bucket; without stickiness, its address, so that the slice is stable all the same."""
+    """Flags follow the client's bucket."""
     route = decision.route
     if not route.flags:
         return decision
-    bucket = decision.bucket
-    if bucket is None and route.sticky is not None:
-        bucket = route.sticky.bucket(request)
-        if bucket is None and route.sticky.by is _COOKIE and route.cutback is None:
-            bucket = draws.bucket()
-            decision.bucket, decision.fresh = bucket, True
-    if bucket is None:
-        bucket = xxh3_64_intdigest(request.client_ip.encode())
-    key = bucket.to_bytes(8, "big")
+    if decision.bucket is None and route.sticky is not None and route.sticky.by is _COOKIE and route.cutback is None:
+        decision.bucket = route.sticky.bucket(request)
+        if decision.bucket is None:
+            decision.bucket, decision.fresh = draws.bucket(), True
+    key = _bucket_of(decision, request).to_bytes(8, "big")
     on = [
         flag.name
         for flag in route.flags

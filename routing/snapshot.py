@@ -112,12 +112,13 @@ class Live:
     """A route's live state, laid over what the configuration declares. Names, not indexes: it outlives a recompile.
 
     `weights` None means the declared ones. A name given a weight of 0 here is closed: rules don't send there either.
-    `shadow` None means the declared shadow, or none.
+    `shadow` None means the declared shadow, or none; `since` is the revision at which its diffs were last started afresh.
     """
 
     weights: tuple[tuple[str, float], ...] | None = None
     cutback: CutbackMode | None = None
     shadow: Shadowing | None = None
+    since: int = 0
 
 
 AS_DECLARED = Live()
@@ -245,6 +246,8 @@ def _lay(index_of: Mapping[str, int], route: Route, live: Live) -> Route:
     if closed:
         rules = tuple(opened for rule in rules if (opened := _without(rule, closed)) is not None)
     shadow = route.declared_shadow if live.shadow is None else live.shadow
+    if shadow is not None and shadow.since != live.since:
+        shadow = replace(shadow, since=live.since)
     return replace(route, split=split, rules=rules, cutback=live.cutback, closed=closed, shadow=shadow)
 
 

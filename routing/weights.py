@@ -151,6 +151,10 @@ class Draws:
         """A fresh 64-bit bucket for a sticky client that brought none."""
         return self._rng.getrandbits(64)
 
+    def percent(self) -> float:
+        """Anything from 0 to below 100."""
+        return self._rng.random() * 100.0
+
     def keep(self, splits: set[Split]) -> None:
         """Forget the sequences of splits that are gone; to be called when a snapshot is adopted."""
         self._draws = {split: draw for split, draw in self._draws.items() if split in splits}
