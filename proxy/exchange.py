@@ -21,6 +21,7 @@ from proxy.request_parser import RequestMessage
 from proxy.response_parser import ResponseParser
 from proxy.sending import body_arrived, send
 from proxy.stats import NO_UPSTREAM
+from proxy.upstream import Caller, UpstreamConnection
 from routing.addresses import client_of
 from routing.decide import Decision, decide
 from routing.snapshot import RetryOn
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from proxy.client import ClientConnection
     from proxy.plane import Plane
     from proxy.pool import Pool
-    from proxy.upstream import UpstreamConnection
 
 CLIENT_GONE = 499
 """What the log and the metrics call a request whose client left before its answer (nginx's number)."""
@@ -38,7 +38,7 @@ CLIENT_GONE = 499
 NEVER = float("inf")
 
 
-class Exchange:
+class Exchange(Caller):
     __slots__ = (
         "attempts",
         "body_sent",
@@ -191,6 +191,13 @@ class Exchange:
     def response_arrived(self, response: ResponseParser) -> None:
         """The upstream sent bytes."""
         response_arrived(self, response)
+
+    def hold(self) -> None:
+        """The upstream is slower than the client."""
+        self.client.pause()
+
+    def let_go(self) -> None:
+        self.client.resume()
 
     # Failure
 

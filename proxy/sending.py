@@ -30,7 +30,7 @@ def send(exchange: Exchange, connection: UpstreamConnection) -> None:
         exchange.capture = plane.tap.offer(exchange, data)
     if not message.complete:
         client.resume()  # before anything is written: a full buffer has the last word
-        connection.begin(exchange, data)
+        connection.begin(exchange, data, message.method == b"HEAD")
         body_arrived(exchange)
         return
     body = message.body
@@ -42,7 +42,7 @@ def send(exchange: Exchange, connection: UpstreamConnection) -> None:
         client.resume()
     exchange.request_done = True
     exchange.replayable = exchange.body_sent <= REPLAYED_BODY
-    connection.begin(exchange, data)
+    connection.begin(exchange, data, message.method == b"HEAD")
     client.deadline = plane.now + plane.timeouts.response
 
 

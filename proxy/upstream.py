@@ -1,4 +1,4 @@
-"""One connection to an endpoint: sends what an exchange gives it, collects the response, and knows if it may be reused."""
+"""One connection to an endpoint: sends what its caller gives it, collects the response, and knows if it may be reused."""
 
 from __future__ import annotations
 
@@ -8,15 +8,36 @@ from typing import TYPE_CHECKING
 from proxy.response_parser import ResponseParser
 
 if TYPE_CHECKING:
-    from proxy.exchange import Exchange
     from proxy.pool import Pool
     from proxy.tunnel import Tunnel
 
 
+class Caller:
+    """Who leases a connection: an exchange, or a call to a shadow."""
+
+    __slots__ = ()
+
+    def response_arrived(self, response: ResponseParser) -> None:
+        """The upstream sent bytes."""
+        raise NotImplementedError
+
+    def upstream_lost(self) -> None:
+        """The upstream's connection ended."""
+        raise NotImplementedError
+
+    def hold(self) -> None:
+        """What was written is not taken: write no more for now."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """It was taken."""
+        raise NotImplementedError
+
+
 class UpstreamConnection:
     __slots__ = (
+        "caller",
         "closed",
-        "exchange",
         "idle_since",
         "pool",
         "reading",
@@ -36,22 +57,23 @@ class UpstreamConnection:
         self.used = False
         """Whether a response has come over it: an error before any byte of the next then only says that it was stale."""
         self.idle_since = 0.0
-        # current exchange
-        self.exchange: Exchange | None = None
+        # current request
+        self.caller: Caller | None = None
         self.tunnel: Tunnel | None = None
 
-    # Driven by the exchange
+    # Driven by the caller
 
-    def begin(self, exchange: Exchange, data: bytes) -> None:
-        """Send the head (and what of the body is there already) and expect the response."""
-        self.exchange = exchange
-        self.response.begin(exchange.message.method == b"HEAD")
+    def begin(self, caller: Caller, data: bytes, head_request: bool) -> None:
+        """Send the head (and what of the body is there already) and expect the response; one to HEAD has no body."""
+        self.caller = caller
+        self.response.begin(head_request)
         self.transport.write(data)
 
     def end(self, reusable: bool, now: float) -> None:
-        """The exchange is through with the connection. Only what was framed cleanly and has left us whole is used again: behind
+        """The caller is through with the connection. Only what was framed cleanly and has left us whole is used again: behind
         bytes that the upstream does not take, the next request would count as sent and wait here, beyond any cutback."""
-        self.exchange = self.tunnel = None
+        self.caller = None
+        self.tunnel = None
         if reusable and not (self.closed or self.pool.retired or self.transport.get_write_buffer_size()):
             self.used = True
             self.idle_since = now
@@ -88,12 +110,12 @@ class UpstreamConnection:
         if self.tunnel is not None:
             self.tunnel.from_upstream(data)
             return
-        exchange = self.exchange
-        if exchange is None:
+        caller = self.caller
+        if caller is None:
             self._surplus()
             return
         self.response.feed(data)
-        exchange.response_arrived(self.response)
+        caller.response_arrived(self.response)
 
     def _surplus(self) -> None:
         """Bytes that no request asked for: whatever they are, the connection is out of step."""
@@ -102,27 +124,27 @@ class UpstreamConnection:
             self.close()
 
     def eof_received(self) -> bool:
-        if self.exchange is None:
+        if self.caller is None:
             self._surplus()  # an end that no request asked for: not to be leased again until `connection_lost` comes
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_closed, self.closed = self.closed, True
-        if self.exchange is None:
+        if self.caller is None:
             self.response.release()
         if self.tunnel is not None:
             self.tunnel.upstream_lost()
-        elif self.exchange is not None:
+        elif self.caller is not None:
             if exc is not None:
                 self.response.until_close = False  # a reset completes nothing, not even what the connection's end would
-            self.exchange.upstream_lost()
+            self.caller.upstream_lost()
         elif not was_closed:
             self.pool.forget(self)
 
     def pause_writing(self) -> None:
-        if self.exchange is not None:
-            self.exchange.client.pause()
+        if self.caller is not None:
+            self.caller.hold()
 
     def resume_writing(self) -> None:
-        if self.exchange is not None:
-            self.exchange.client.resume()
+        if self.caller is not None:
+            self.caller.let_go()

@@ -215,7 +215,7 @@ class Worker:
         self._loop.call_soon(os._exit, 70)
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """A connection is a file, and the usual soft limit is 1,024: `limits.connections` could never be reached."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -224,7 +224,7 @@ def _raise_file_limit() -> None:
 
 def main() -> None:
     """`python -m proxy.worker --control-fd FD`, started by the supervisor; FD is the control socket."""
-    _raise_file_limit()
+    raise_file_limit()
     control = socket.socket(fileno=int(sys.argv[2]))
     control.setblocking(False)
     # The terminal's Ctrl-C reaches the whole group; the supervisor alone decides what it means.

@@ -1,0 +1,89 @@
+"""Copies as they come from one worker, and the credits that go back to it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from proxy.capture_frames import (
+    ANSWER,
+    ANSWER_HEAD,
+    DROPS,
+    GONE,
+    GONE_FRAME,
+    LENGTH,
+    REQUEST,
+    REQUEST_HEAD,
+    Frames,
+    credit_frame,
+)
+from shadow.answer import Answer
+from shadow.pair import Pair
+
+if TYPE_CHECKING:
+    from shadow.mirror import Mirror
+
+# The length is not in the frames any more; offsets are those of the structures less it.
+_REQUEST = REQUEST_HEAD.size - LENGTH
+_ANSWER = ANSWER_HEAD.size - LENGTH
+_PAD = bytes(LENGTH)
+
+
+class Link(asyncio.Protocol):
+    """One worker's connection. A worker may begin a capture for each credit it was given; what is through is told back."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._frames = Frames()
+        self._transport: asyncio.Transport | None = None
+        self.pairs: dict[int, Pair] = {}
+        self._given: dict[str, int] = {}
+        """route -> credits out: unused at the worker, or captures under way."""
+        self._through: dict[str, int] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._mirror.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        mirror = self._mirror
+        for frame in self._frames.feed(data):
+            kind = frame[0]
+            if kind == REQUEST:
+                _, _, number, compared, route_size, host_size, head_size = REQUEST_HEAD.unpack_from(_PAD + frame[:_REQUEST])
+                host_at = _REQUEST + route_size
+                head_at = host_at + host_size
+                body_at = head_at + head_size
+                route = frame[_REQUEST:host_at].decode()
+                mirror.request(
+                    self, number, bool(compared), route, frame[host_at:head_at], frame[head_at:body_at], frame[body_at:]
+                )
+            elif kind == ANSWER:
+                _, _, number, status, seconds, head_size = ANSWER_HEAD.unpack_from(_PAD + frame[:_ANSWER])
+                body_at = _ANSWER + head_size
+                pair = self.pairs.get(number)
+                if pair is not None:
+                    lines = frame[_ANSWER:body_at].split(b"\r\n") if head_size else []
+                    mirror.answered(pair, Answer(status, lines, frame[body_at:], seconds))
+            elif kind == GONE:
+                _, _, number, reason = GONE_FRAME.unpack_from(_PAD + frame)
+                pair = self.pairs.get(number)
+                if pair is not None:
+                    mirror.gone(pair, DROPS[reason].value)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._mirror.left(self)
+
+    def ended(self, route: str) -> None:
+        """A capture is through, and its credit used up."""
+        self._through[route] = self._through.get(route, 0) + 1
+        self._given[route] = self._given.get(route, 0) - 1
+
+    def give(self, route: str, wanted: int, backed_off: bool) -> None:
+        """Bring the credits out to `wanted`, which takes some back where it became less, and tell what is through."""
+        more = wanted - self._given.get(route, 0)
+        through = self._through.pop(route, 0)
+        if (more or through) and self._transport is not None:
+            self._given[route] = wanted
+            self._transport.write(credit_frame(route.encode(), more, through, backed_off))
