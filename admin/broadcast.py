@@ -72,7 +72,8 @@ class Broadcast:
         elif self.state is None:
             return None
         else:
-            self.state = replace(self.state, revision=publish.revision, live={**self.state.live, **publish.live})
+            live = {**self.state.live, **publish.live}
+            self.state = replace(self.state, revision=publish.revision, live=live, shadowing=publish.shadowing)
         round_ = Round(publish.revision, publish.snapshot is None, set(self.holders), now)
         self._rounds[publish.revision] = round_
         for worker in round_.waiting:

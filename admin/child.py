@@ -21,8 +21,11 @@ BOOT_SECONDS = 20.0
 
 # Bodies pass in pieces of up to 64 KB, and glibc by default gives the top of the heap back to the kernel as soon as 128 KB are
 # free, to fault it in again page by page for the next: that was half of the processor time of large bodies (docs/performance.md).
-# So a worker keeps up to 16 MB. Other C libraries ignore these; an operator's own values win.
-WORKER_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(16 * 1024 * 1024), "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024)}
+# So a worker keeps up to 16 MB. Other C libraries ignore these; an operator's own values win. The shadow process passes the same
+# bodies on.
+_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(16 * 1024 * 1024), "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024)}
+
+_COMPILED = {"proxy.worker", "shadow.process"}
 
 
 class Child:
@@ -54,8 +57,8 @@ class Child:
             ours.setblocking(False)
             # -P: a folder called `proxy` where the gateway is started must not be taken for ours.
             environment = dict(os.environ)
-            if module == "proxy.worker":
-                environment = {**WORKER_MALLOC, **environment}
+            if module in _COMPILED:
+                environment = {**_MALLOC, **environment}
                 if (compiled := compiled_path()) is not None:
                     environment["PYTHONPATH"] = str(compiled)
             command = [sys.executable, "-P", "-m", module, "--control-fd", str(theirs.fileno()), *arguments]

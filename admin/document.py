@@ -66,6 +66,12 @@ def fingerprint(route: Route) -> str:
     return digest(json.dumps(value, sort_keys=True))[:16]
 
 
+def shadow_fingerprint(route: Route) -> str:
+    """Of what a live shadow is laid over: every key of the declared one, however it is written."""
+    value = None if route.shadow is None else route.shadow.model_dump(mode="json", by_alias=True)
+    return digest(json.dumps(value, sort_keys=True))[:16]
+
+
 def needs_restart(running: Config, wanted: Config) -> list[str]:
     """The keys whose new value takes a restart."""
     return [key for key in RESTART_KEYS if getattr(running, key) != getattr(wanted, key)]

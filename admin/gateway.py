@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from admin.audit import Auditor, Intent
 from admin.document import Document, fingerprint
-from admin.live import UNCHANGED, RouteState, carry_over
+from admin.live import UNCHANGED, RouteState, carry_over, carry_shadow_over, shadow_in_force
 from admin.logs import Logger
 from admin.publisher import Publisher, Receipt, SupervisorGoneError
 from admin.refusals import StaleMatchError, UnadoptableError, UnknownRouteError, UnpublishableError
@@ -32,12 +32,14 @@ DOCUMENT: Key = ("config", "document")
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """A document compiled, with live state over it. `dropped` says for which routes live weights were dropped, and why."""
+    """A document compiled, with live state over it. `dropped` says for which routes live weights or shadow were dropped, and why;
+    `afresh` are those whose diffs begin anew, since they have another shadow."""
 
     document: Document
     snapshot: Snapshot
     states: dict[str, RouteState]
     dropped: dict[str, str]
+    afresh: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,14 @@ def compile_document(document: Document, secret: bytes) -> Snapshot:
     return compile_snapshot(document.config, revision=0, secret=secret)
 
 
-def lay(document: Document, compiled: Snapshot, states: Mapping[str, RouteState], revision: int) -> Laid:
-    """The live state over a compiled document."""
+def lay(
+    document: Document,
+    compiled: Snapshot,
+    states: Mapping[str, RouteState],
+    revision: int,
+    compared: Mapping[str, str],
+) -> Laid:
+    """The live state over a compiled document. `compared` are the shadow upstreams whose diffs are kept, by route."""
     config = document.config
     kept: dict[str, RouteState] = {}
     dropped: dict[str, str] = {}
@@ -67,23 +75,35 @@ def lay(document: Document, compiled: Snapshot, states: Mapping[str, RouteState]
             if state != UNCHANGED:
                 dropped[name] = "the configuration no longer has this route"
             continue
-        kept[name], why = carry_over(state, fingerprint(route), config.upstreams)
-        if why:
-            dropped[name] = why
+        state, why = carry_over(state, fingerprint(route), config.upstreams)
+        kept[name], why_shadow = carry_shadow_over(state, route, config.upstreams)
+        if why or why_shadow:
+            dropped[name] = "; ".join(filter(None, (why, why_shadow)))
+    afresh = []
+    for name, upstream in compared.items():
+        route, state = config.routes.get(name), kept.get(name, UNCHANGED)
+        shadow = None if route is None else shadow_in_force(state, route)
+        if shadow is not None and shadow.upstream != upstream:
+            kept[name] = replace(state, since=revision)
+            afresh.append(name)
     snapshot = replace(compiled, revision=revision)
-    snapshot = snapshot.with_states({name: state.overlay() for name, state in kept.items() if state != UNCHANGED})
-    return Laid(document, snapshot, kept, dropped)
+    snapshot = snapshot.with_states({name: state.overlay(name) for name, state in kept.items() if state != UNCHANGED})
+    return Laid(document, snapshot, kept, dropped, tuple(afresh))
 
 
 def adoption(laid: Laid, before: Mapping[str, RouteState], revision: int) -> Change:
     """What the store is to keep of a document that replaces the one there was, with `before` over it."""
     change = Change(revision, {DOCUMENT: laid.document.to_json()})
-    for name in laid.dropped:
+    for name in (*laid.dropped, *laid.afresh):
         state = laid.states.get(name)
         change.states[ROUTE, name] = state.to_json() if state else None
     for name in before.keys() - laid.states.keys():
         change.states[ROUTE, name] = None
     return change
+
+
+def _shadowing(snapshot: Snapshot) -> bool:
+    return any(route.shadow is not None for route in snapshot.routes)
 
 
 Plan = Callable[["Gateway"], dict[str, RouteState]]
@@ -104,6 +124,7 @@ class Gateway:
         revision: int,
         document_revision: int,
         revisions: dict[str, int],
+        compared: Callable[[], Mapping[str, str]],
     ) -> None:
         self.node = node
         self.laid = laid
@@ -114,6 +135,7 @@ class Gateway:
         self.running = laid.document.config
         """What the sockets and processes were made from."""
         self._revisions = revisions
+        self._compared = compared
         self._auditor = Auditor(node)
         self._secret = secret
         self._publisher = publisher
@@ -127,6 +149,11 @@ class Gateway:
     @property
     def snapshot(self) -> Snapshot:
         return self.laid.snapshot
+
+    @property
+    def next_revision(self) -> int:
+        """That of the change being planned."""
+        return self.revision + 1
 
     def state(self, route: str) -> RouteState:
         return self.laid.states.get(route, UNCHANGED)
@@ -153,8 +180,8 @@ class Gateway:
             if intent.dry_run:
                 return Outcome(self.revision, laid, tuple(states), None)
             revision = self.revision + 1
-            overlays = {name: state.overlay() for name, state in states.items()}
-            receipt = await self._publish(Publish(revision, overlays, None, in_flight))
+            overlays = {name: state.overlay(name) for name, state in states.items()}
+            receipt = await self._publish(Publish(revision, overlays, None, in_flight, _shadowing(laid.snapshot)))
             before = {name: self.state(name).to_json() for name in states}
             self.laid, self.revision = laid, revision
             self._revisions.update(dict.fromkeys(states, revision))
@@ -174,7 +201,7 @@ class Gateway:
         async with self._lock:
             self._check_if_match(intent, [self.document_revision])
             revision = self.revision + 1
-            laid = lay(document, compiled, self.laid.states, revision)
+            laid = lay(document, compiled, self.laid.states, revision, self._compared())
             if intent.dry_run:
                 return Outcome(self.revision, laid, tuple(laid.document.config.routes), None)
             receipt = await self._publish(self._everything(laid, revision))
@@ -182,7 +209,7 @@ class Gateway:
                 await self._take_back(revision + 1)
                 raise UnadoptableError(receipt.refusals)
             for name, why in laid.dropped.items():
-                self._log.warning("live weights dropped", route=name, why=why)
+                self._log.warning("live state dropped", route=name, why=why)
             change = adoption(laid, self.laid.states, revision)
             before, after = self.laid.document.summary(), document.summary()
             change.audit = [
@@ -202,8 +229,8 @@ class Gateway:
             self._log.error("not every worker has gone back to the configuration before", receipt=receipt.to_json())
 
     def _with(self, states: Mapping[str, RouteState]) -> Laid:
-        snapshot = self.snapshot.with_states({name: state.overlay() for name, state in states.items()})
-        return replace(self.laid, snapshot=snapshot, states={**self.laid.states, **states}, dropped={})
+        snapshot = self.snapshot.with_states({name: state.overlay(name) for name, state in states.items()})
+        return replace(self.laid, snapshot=snapshot, states={**self.laid.states, **states}, dropped={}, afresh=())
 
     def _check_if_match(self, intent: Intent, revisions: Iterable[int]) -> None:
         """A caller that saw any revision since the last change of these, up to now, has seen what there is.
@@ -216,8 +243,8 @@ class Gateway:
             raise StaleMatchError(newest)
 
     def _everything(self, laid: Laid, revision: int) -> Publish:
-        overlays = {name: state.overlay() for name, state in laid.states.items()}
-        return Publish(revision, overlays, dumps(laid.snapshot))
+        overlays = {name: state.overlay(name) for name, state in laid.states.items()}
+        return Publish(revision, overlays, dumps(laid.snapshot), shadowing=_shadowing(laid.snapshot))
 
     async def _publish(self, publish: Publish) -> Receipt:
         try:

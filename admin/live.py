@@ -1,10 +1,14 @@
 """What a change does to a route's live state. Pure: no store, no clock, no network.
 
-A route's live state has two independent parts, both absent at first:
+A route's live state has four independent parts, all absent at first:
 
     weights   set by `PUT …/weights`; replaced by the next; dropped when the file's own weights or stable change,
               or when they name an upstream that is gone
     cutback   set by `POST …/cutback`; ended by `DELETE …/cutback` and by nothing else: no weights, no reload lifts it
+    shadow    set key by key by `PUT …/shadow`; ended by `DELETE …/shadow`; dropped when the file's own shadow changes, or when
+              the configuration no longer allows it
+    since     the revision at which the route's diffs were last started afresh: by `DELETE …/diffs`, and by another shadow
+              upstream, whose answers have nothing to do with those of the one before
 
 Setting weights while cut back is accepted and changes nothing in force until the cutback ends.
 """
@@ -15,7 +19,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from routing.check import weight_problems
+from admin.document import shadow_fingerprint
+from routing.check import shadow_problems, stable_of, weight_problems
+from routing.compile import shadowing
+from routing.config import Route as DeclaredRoute
+from routing.config import Shadow
+from routing.document import path_text
+from routing.load import load_shadow
+from routing.shadowing import Shadowing
 from routing.snapshot import CutbackMode, Live, Route, Snapshot
 
 # Beyond any weight that is accepted, and still a number that a float holds exactly.
@@ -47,37 +58,67 @@ class LiveCutback:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveShadow:
+    """`given` are the document's keys that were set live, `shadow` what they make of the declared ones, whose fingerprint is
+    `declared`."""
+
+    given: dict[str, Any]
+    shadow: Shadow
+    declared: str
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
 class RouteState:
     """One route's live state, by names, as it is kept and published."""
 
     weights: LiveWeights | None = None
     cutback: LiveCutback | None = None
+    shadow: LiveShadow | None = None
+    since: int = 0
 
-    def overlay(self) -> Live:
+    def overlay(self, route: str) -> Live:
         """What a worker needs of it: neither stamps nor fingerprints."""
         return Live(
             weights=None if self.weights is None else self.weights.weights,
             cutback=None if self.cutback is None else self.cutback.mode,
+            shadow=None if self.shadow is None else shadowing(route, self.shadow.shadow),
+            since=self.since,
         )
 
     def to_json(self) -> dict[str, Any]:
-        weights, cutback = self.weights, self.cutback
+        weights, cutback, shadow = self.weights, self.cutback, self.shadow
         return {
             "weights": None
             if weights is None
             else {"weights": dict(weights.weights), "declared": weights.declared, **_stamp_to_json(weights.stamp)},
             "cutback": None if cutback is None else {"mode": cutback.mode.value, **_stamp_to_json(cutback.stamp)},
+            "shadow": None
+            if shadow is None
+            else {
+                "given": shadow.given,
+                "shadow": written(shadow.shadow),
+                "declared": shadow.declared,
+                **_stamp_to_json(shadow.stamp),
+            },
+            "since": self.since,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RouteState:
         """Raises KeyError, ValueError or TypeError for what `to_json` never wrote."""
-        weights, cutback = value["weights"], value["cutback"]
+        weights, cutback, shadow = value["weights"], value["cutback"], value.get("shadow")
         return cls(
             None
             if weights is None
             else LiveWeights(tuple(weights["weights"].items()), weights["declared"], _stamp_from_json(weights)),
             None if cutback is None else LiveCutback(CutbackMode(cutback["mode"]), _stamp_from_json(cutback)),
+            None
+            if shadow is None
+            else LiveShadow(
+                shadow["given"], Shadow.model_validate(shadow["shadow"]), shadow["declared"], _stamp_from_json(shadow)
+            ),
+            value.get("since", 0),  # a row of 0.1 has neither
         )
 
 
@@ -102,6 +143,10 @@ class FieldError:
 
 class NotCutBackError(Exception):
     """A restore of a route that is not cut back."""
+
+
+class NotShadowedLiveError(Exception):
+    """An end of live keys of a shadow that has none."""
 
 
 def check_weights(weights: Mapping[str, object], upstreams: Collection[str]) -> list[FieldError]:
@@ -141,14 +186,99 @@ def restore(state: RouteState) -> RouteState:
     return replace(state, cutback=None)
 
 
-def of_overlay(state: RouteState, live: Live, stamp: Stamp) -> RouteState:
+def set_shadow(
+    state: RouteState,
+    given: Mapping[str, Any],
+    route: DeclaredRoute,
+    upstreams: Collection[str],
+    stamp: Stamp,
+    since: int,
+) -> RouteState:
+    """Lays more keys over what holds. `since` is where diffs begin anew if this names another shadow upstream. Raises
+    ConfigError."""
+    before = shadow_in_force(state, route)
+    keys = _over(state.shadow.given if state.shadow is not None else {}, given)
+    declared = {} if route.shadow is None else written(route.shadow)
+    shadow = load_shadow(_over(declared, keys), stable_of(route), upstreams)
+    if before is not None and before.upstream != shadow.upstream:
+        state = replace(state, since=since)
+    return replace(state, shadow=LiveShadow(keys, shadow, shadow_fingerprint(route), stamp))
+
+
+def unset_shadow(state: RouteState, route: DeclaredRoute, since: int) -> RouteState:
+    """As declared again. Raises NotShadowedLiveError."""
+    if state.shadow is None:
+        raise NotShadowedLiveError
+    if route.shadow is None or route.shadow.upstream != state.shadow.shadow.upstream:
+        state = replace(state, since=since)
+    return replace(state, shadow=None)
+
+
+def shadow_in_force(state: RouteState, route: DeclaredRoute) -> Shadow | None:
+    return route.shadow if state.shadow is None else state.shadow.shadow
+
+
+# The keys of a shadow that have keys of their own, which are laid over one by one too.
+_SECTIONS = frozenset({"headers", "redact", "compare"})
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        merged[key] = (
+            {**under, **value} if key in _SECTIONS and isinstance(under, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+def written(shadow: Shadow) -> dict[str, Any]:
+    """Under the document's own keys, only those that were given."""
+    return shadow.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def of_overlay(state: RouteState, live: Live, stamp: Stamp, route: str) -> RouteState:
     """The state that has that overlay; `stamp` goes on the parts that differ from `state`."""
-    weights, cutback = state.weights, state.cutback
+    weights, cutback, shadow = state.weights, state.cutback, state.shadow
     if live.weights != (None if weights is None else weights.weights):
         weights = None if live.weights is None else LiveWeights(live.weights, "", stamp)
     if live.cutback is not (None if cutback is None else cutback.mode):
         cutback = None if live.cutback is None else LiveCutback(live.cutback, stamp)
-    return RouteState(weights, cutback)
+    if live.shadow != state.overlay(route).shadow:
+        shadow = None
+        if live.shadow is not None:
+            keys = _document_of(live.shadow)
+            shadow = LiveShadow(keys, Shadow.model_validate(keys), "", stamp)
+    return RouteState(weights, cutback, shadow, live.since)
+
+
+def _document_of(shadow: Shadowing) -> dict[str, Any]:
+    """The document's keys that compile to it."""
+    comparing, redacting = shadow.comparing, shadow.redacting
+    return {
+        "upstream": shadow.upstream,
+        "control": shadow.control,
+        "percent": shadow.percent,
+        "by": "client" if shadow.by_client else "request",
+        "methods": sorted(method.decode() for method in shadow.methods),
+        "max_body": shadow.max_body,
+        "timeout": shadow.timeout,
+        "noise_sample": f"{shadow.noise_sample * 100:.10g}%",
+        "endpoints": list(shadow.endpoints),
+        "headers": {
+            "set": {name.decode(): value.decode() for name, value in shadow.set_headers},
+            "remove": sorted(name.decode() for name in shadow.remove_headers),
+        },
+        "redact": {"headers": list(redacting.headers), "paths": list(redacting.paths)},
+        "compare": {
+            "headers": list(comparing.headers),
+            "ignore": list(comparing.ignore),
+            "unordered": list(comparing.unordered),
+            "keyed": dict(comparing.keyed),
+            "number_tolerance": comparing.number_tolerance,
+            "mask": list(comparing.mask),
+        },
+    }
 
 
 def carry_over(state: RouteState, declared: str, upstreams: Collection[str]) -> tuple[RouteState, str]:
@@ -164,6 +294,21 @@ def carry_over(state: RouteState, declared: str, upstreams: Collection[str]) -> 
     if weights.declared != declared:
         return replace(state, weights=None), "the configuration's own weights or stable for this route changed"
     return state, ""
+
+
+def carry_shadow_over(state: RouteState, route: DeclaredRoute, upstreams: Collection[str]) -> tuple[RouteState, str]:
+    """Likewise for the live shadow."""
+    shadow = state.shadow
+    if shadow is None:
+        return state, ""
+    declared = shadow_fingerprint(route)
+    if shadow.declared not in ("", declared):  # "": taken over from the workers
+        return replace(state, shadow=None), "the configuration's own shadow for this route changed"
+    for loc, message in shadow_problems(shadow.shadow, stable_of(route), upstreams):
+        return replace(
+            state, shadow=None
+        ), f"the live shadow no longer fits the configuration: {path_text(loc)}: {message}"
+    return replace(state, shadow=replace(shadow, declared=declared)), ""
 
 
 def effective(snapshot: Snapshot, route: Route) -> dict[str, float]:

@@ -40,6 +40,16 @@ class NothingToRestoreError(RefusedError):
         super().__init__(f"route {route!r} is not cut back" if route else "no route is cut back")
 
 
+class NothingLiveError(RefusedError):
+    def __init__(self, route: str) -> None:
+        super().__init__(f"no key of the shadow of route {route!r} was set live")
+
+
+class NoShadowError(RefusedError):
+    def __init__(self, route: str) -> None:
+        super().__init__(f"route {route!r} has no shadow: declare one, or set one live with its upstream")
+
+
 class BadConfigError(RefusedError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)

@@ -90,7 +90,7 @@ async def start(
     base = _base(loaded, at_workers, log)
     laid = await asyncio.to_thread(_lay, document, base, facts)
     for name, why in laid.dropped.items():
-        log.warning("live weights dropped", route=name, why=why)
+        log.warning("live state dropped", route=name, why=why)
     journal = Journal(store, loaded.revision, lambda error: log.error("a change could not be stored", error=str(error)))
     publisher = Publisher(facts["node"], send)
     gateway, pending = _gateway(laid, loaded, base, facts, publisher, journal, log)
@@ -159,8 +159,8 @@ def _base(loaded: Loaded, at_workers: InForce, log: Logger) -> Base:
     taken: list[str] = []
     for name in states.keys() | at_workers.live.keys():
         state = states.get(name, UNCHANGED)
-        if state.overlay() != (live := at_workers.live.get(name, AS_DECLARED)):
-            states[name] = of_overlay(state, live, stamp)
+        if state.overlay(name) != (live := at_workers.live.get(name, AS_DECLARED)):
+            states[name] = of_overlay(state, live, stamp, name)
             taken.append(name)
     return Base(at_workers.revision, states, tuple(taken))
 
@@ -170,7 +170,7 @@ def _lay(document: Document, base: Base, facts: Mapping[str, str]) -> Laid:
         compiled = compile_document(document, bytes.fromhex(facts["secret"]))
     except ConfigError as error:
         raise StartError(_one_line(error)) from error
-    return lay(document, compiled, base.states, base.revision)
+    return lay(document, compiled, base.states, base.revision + 1, {})
 
 
 def _gateway(
@@ -186,7 +186,7 @@ def _gateway(
     row = loaded.states.get(DOCUMENT)
     changed = row is None or row.value != laid.document.to_json()
     ahead = base.revision > loaded.revision
-    revision = base.revision + (1 if changed or laid.dropped or ahead else 0)
+    revision = base.revision + (1 if changed or laid.dropped or laid.afresh or ahead else 0)
     revisions = {name: kept.revision for (scope, name), kept in loaded.states.items() if scope == ROUTE}
     gateway = Gateway(
         node=facts["node"],
@@ -197,7 +197,8 @@ def _gateway(
         laid=laid,
         revision=revision,
         document_revision=revision if changed or row is None else row.revision,
-        revisions=revisions | dict.fromkeys((*laid.dropped, *base.taken_over), revision),
+        revisions=revisions | dict.fromkeys((*laid.dropped, *laid.afresh, *base.taken_over), revision),
+        compared=dict,
     )
     if revision == loaded.revision:
         return gateway, None

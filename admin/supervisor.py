@@ -2,9 +2,11 @@
 
 Theory of operation. It has no HTTP and no store. What admin publishes goes through `Broadcast` to every worker; one that has
 not acknowledged within ACK_SECONDS is killed before admin is answered. A child that dies or falls silent is started again,
-and a new worker gets all state before it accepts.
+and a new worker gets all state before it accepts. The shadow process gets all state too, but no publish waits for it and no
+start: it comes when the gateway serves and some route has a shadow, and whatever becomes of it, the gateway goes on.
 
-Phases: STARTING (a fatal error of any child ends the gateway), RUNNING (a child that dies is started again), STOPPING.
+Phases: STARTING (a fatal error of admin or a worker ends the gateway), RUNNING (a child that dies is started again), STOPPING
+(the workers end first, then the shadow process, then admin, which keeps what they have reported).
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ from admin.child import Child
 from admin.listeners import WorkerSockets
 from proxy.control import (
     Ack,
+    DiffReport,
+    DiffsKept,
+    DiffsResend,
+    DiffsWanted,
     Drain,
     Failed,
     InForce,
@@ -35,6 +41,7 @@ from proxy.control import (
     Published,
     Ready,
     Reload,
+    ShadowState,
     Stats,
     Workers,
     WorkerSettings,
@@ -47,6 +54,8 @@ WATCH_SECONDS = 0.25
 # A child that lived shorter than this is started again with growing delay.
 CRASH_LOOP_SECONDS = 5.0
 MAX_RESTART_DELAY = 5.0
+# The last report of the shadow process, once no worker sends it anything.
+SHADOW_DRAIN_SECONDS = 1.0
 
 
 class Phase(Enum):
@@ -73,6 +82,9 @@ class Supervisor:
         self._admin: Child | None = None
         self._admin_ready = False
         self._restarts = 0
+        self._shadow: Child | None = None
+        self._shadow_begun = False
+        self._shadow_restarts = 0
         self._crashes: dict[str, int] = {}
         self._done = asyncio.Event()
         self._exit_code = 0
@@ -101,8 +113,12 @@ class Supervisor:
         self._workers[number] = child
         await child.start("proxy.worker", [], [listener.fd for listener in self._slots[number].listeners])
 
+    async def _start_shadow(self) -> None:
+        self._shadow = Child("shadow", self._shadow_up, self._from_shadow, self._shadow_exited)
+        await self._shadow.start("shadow.process", ["--state", str(self._state.absolute())], [])
+
     def _children(self) -> list[Child]:
-        return [*self._workers.values(), *([self._admin] if self._admin is not None else [])]
+        return [*self._workers.values(), *(child for child in (self._shadow, self._admin) if child is not None)]
 
     def _number(self, child: Child) -> int:
         return next(number for number, worker in self._workers.items() if worker is child)
@@ -111,7 +127,8 @@ class Supervisor:
 
     def _worker_up(self, child: Child) -> None:
         number = self._number(child)
-        child.send(WorkerSettings(number, tuple(self._slots[number].listeners), len(self._slots)))
+        listeners = tuple(self._slots[number].listeners)
+        child.send(WorkerSettings(number, listeners, len(self._slots), str(self._state.absolute())))
         self._broadcast.joined(number)
 
     def _from_worker(self, child: Child, message: Message) -> None:
@@ -133,7 +150,7 @@ class Supervisor:
         number = self._number(child)
         self._broadcast.left(number, time.monotonic())
         if self._phase is Phase.STOPPING:
-            self._stop_admin_after_workers()
+            self._stop_the_others_after_workers()
             return
         self._restarts += 1
         self._log("error", "worker exited", worker=number, status=child.exit_status)
@@ -146,11 +163,14 @@ class Supervisor:
         state = self._broadcast.state
         child.send(InForce(state.revision if state else 0, dict(state.live) if state else {}))
         self._tell_workers()
+        self._tell_shadow(DiffsResend())
 
     def _from_admin(self, child: Child, message: Message) -> None:
         match message:
             case Publish():
                 self._publish(message)
+            case DiffsKept():
+                self._tell_shadow(message)
             case Ready():
                 child.ready = True
                 self._admin_ready = True
@@ -183,8 +203,54 @@ class Supervisor:
                     if not child.exited
                 ),
                 self._restarts,
+                self._shadow_state(),
             )
         )
+
+    # Shadow
+
+    def _ensure_shadow(self) -> None:
+        state = self._broadcast.state
+        wanted = self._phase is Phase.RUNNING and state is not None and state.shadowing
+        if wanted and not self._shadow_begun:
+            self._shadow_begun = True
+            spawn(self._start_shadow(), "start shadow", self._crashed)
+
+    def _shadow_up(self, child: Child) -> None:
+        if (state := self._broadcast.state) is not None:
+            child.send(state)
+        self._tell_workers()
+
+    def _from_shadow(self, child: Child, message: Message) -> None:
+        match message:
+            case DiffsWanted() | DiffReport() | Notice():
+                self._tell_admin(message)
+            case Ready():
+                child.ready = True
+                self._tell_workers()
+            case Nack(revision, error):
+                self._log("error", "the shadow process could not take a revision", revision=revision, error=error)
+            case Failed(reason):
+                self._log("error", "child cannot run", child=child.name, reason=reason)
+
+    def _shadow_exited(self, child: Child) -> None:
+        if self._phase is Phase.STOPPING:
+            self._stop_the_others_after_workers()
+            return
+        self._shadow_restarts += 1
+        self._log("error", "shadow exited; nothing is copied until it is back", status=child.exit_status)
+        self._tell_workers()
+        self._restart(child, self._start_shadow)
+
+    def _tell_shadow(self, message: Message) -> None:
+        if self._shadow is not None and self._shadow.up and not self._shadow.exited:
+            self._shadow.send(message)
+
+    def _shadow_state(self) -> ShadowState | None:
+        child = self._shadow
+        if child is None:
+            return None
+        return ShadowState(0 if child.exited else child.pid, child.ready and not child.exited, self._shadow_restarts)
 
     # Publishing
 
@@ -195,6 +261,8 @@ class Supervisor:
             self._log("error", "live state published before any snapshot", revision=publish.revision)
         else:
             asyncio.get_running_loop().call_later(ACK_SECONDS, self._end_late, round_)
+            self._tell_shadow(publish)
+            self._ensure_shadow()
 
     def _round_through(self, published: Published) -> None:
         self._tell_admin(published)
@@ -260,6 +328,7 @@ class Supervisor:
             self._phase = Phase.RUNNING
             addresses = [listener.address for listener in self._slots[0].listeners]
             self._log("info", "serving", addresses=addresses, workers=len(self._workers), pid=os.getpid())
+            self._ensure_shadow()
 
     # Signals
 
@@ -279,15 +348,21 @@ class Supervisor:
         for slot in self._slots:
             slot.close()
         loop = asyncio.get_running_loop()
-        loop.call_later(self._drain_seconds + 2.0, self._drain_is_over)
-        self._stop_admin_after_workers()
+        shadow = 2 * SHADOW_DRAIN_SECONDS if self._shadow is not None else 0.0
+        loop.call_later(self._drain_seconds + shadow + 2.0, self._drain_is_over)
+        self._stop_the_others_after_workers()
 
-    def _stop_admin_after_workers(self) -> None:
-        if all(child.exited for child in self._workers.values()):
-            if self._admin is not None and not self._admin.exited:
-                self._admin.send(Drain(2.0))
-            else:
-                self._done.set()
+    def _stop_the_others_after_workers(self) -> None:
+        if not all(child.exited for child in self._workers.values()):
+            return
+        shadow, loop = self._shadow, asyncio.get_running_loop()
+        if shadow is not None and shadow.pid and not shadow.exited:
+            shadow.send(Drain(SHADOW_DRAIN_SECONDS))
+            loop.call_later(2 * SHADOW_DRAIN_SECONDS, shadow.end)
+        elif self._admin is not None and not self._admin.exited:
+            self._admin.send(Drain(2.0))
+        else:
+            self._done.set()
 
     def _drain_is_over(self) -> None:
         self._kill_all()

@@ -7,7 +7,7 @@ not hide an unknown upstream in another. What the taking out itself would cause 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args, get_origin
@@ -15,10 +15,10 @@ from typing import get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from routing.check import Finding, findings, suggestion
-from routing.config import FORM, LIST, TEXT, Config
+from routing.check import Finding, findings, shadow_problems, suggestion
+from routing.config import FORM, LIST, TEXT, Config, Shadow
 from routing.config_types import NAME_PATTERN
-from routing.document import ConfigError, Document, Loc, Problem, of_tree, read
+from routing.document import ConfigError, Document, Loc, Problem, of_tree, path_text, read
 
 _ROUNDS = 50
 
@@ -67,6 +67,26 @@ def _load(document: Document, source: str) -> Config:
         raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0), source)
     config.remember(document)
     return config
+
+
+def load_shadow(tree: Mapping[str, object], stable: str | None, upstreams: Collection[str]) -> Shadow:
+    """A shadow of live keys laid over declared ones. Raises ConfigError with every problem, by its place in the shadow."""
+    try:
+        shadow = Shadow.model_validate(tree)
+    except ValidationError as error:
+        found: list[Finding] = []
+        for details in error.errors(include_url=False):
+            loc = _place(details)
+            if details["type"] == "extra_forbidden":
+                close = get_close_matches(str(loc[-1]), _keys_at(("routes", "", "shadow", *loc[:-1])), 1, 0.6)
+                found.append((loc, f"unknown key{f', did you mean {close[0]!r}?' if close else ''}"))
+            else:
+                found.append((loc, _plain(details)))
+    else:
+        found = list(shadow_problems(shadow, stable, upstreams))
+        if not found:
+            return shadow
+    raise ConfigError([Problem(path_text(loc), None, message) for loc, message in found])
 
 
 def _validated(pruned: _Pruned, found: list[Finding]) -> Config | None:

@@ -119,6 +119,33 @@ class ChangedBy(Answer):
     reason: str
 
 
+class LiveKeys(ChangedBy):
+    keys: dict[str, JsonValue] = Field(description="what was set live; the rest is as declared")
+
+
+class NoShadow(Answer):
+    pass
+
+
+class RouteShadow(Answer):
+    """What is in force, under the document's own keys, and what was found since `since`."""
+
+    upstream: str
+    control: str | None
+    percent: float
+    by: Literal["request", "client"]
+    methods: list[str]
+    max_body: int
+    timeout: float
+    noise_sample: str
+    endpoints: list[str]
+    headers: dict[str, JsonValue]
+    redact: dict[str, JsonValue]
+    compare: dict[str, JsonValue]
+    live: LiveKeys | None = Field(description="null where all is as declared")
+    since: int = Field(description="the revision at which the diffs were last started afresh; 0 is never")
+
+
 class RouteUpstream(Answer):
     """The last ten seconds; null is unknown: no traffic."""
 
@@ -141,7 +168,7 @@ class RouteAnswer(Answer):
     cutback: CutbackState | None
     sticky: dict[str, JsonValue] | None
     rules: list[JsonValue]
-    shadow: dict[str, JsonValue]
+    shadow: RouteShadow | NoShadow
     rollout: None
     upstreams: dict[str, RouteUpstream]
     revision: int

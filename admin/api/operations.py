@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from admin.api import changes, configuration, explaining, models, pages, reading
+from admin.api import changes, configuration, explaining, models, pages, reading, shadow_models, shadows
 from admin.api.call import Call, Raw, Reply
 from admin.auth import Role
 
@@ -58,6 +58,7 @@ def _change(
 
 
 ONE_CUTBACK = "/v1/routes/{route}/cutback"
+SHADOW = "/v1/routes/{route}/shadow"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -130,6 +131,24 @@ OPERATIONS: tuple[Operation, ...] = (
         models.CutbackAllAnswer,
         models.RestoreBody,
         (409,),
+    ),
+    _change(
+        "PUT",
+        SHADOW,
+        shadows.put_shadow,
+        "set keys of a route's shadow",
+        shadow_models.ShadowAnswer,
+        shadow_models.ShadowBody,
+        (404,),
+    ),
+    _change(
+        "DELETE",
+        SHADOW,
+        shadows.delete_shadow,
+        "the shadow as declared again",
+        shadow_models.ShadowAnswer,
+        models.RestoreBody,
+        (404, 409),
     ),
     Operation("GET", "/v1/upstreams", reading.get_upstreams, "upstreams, endpoints, health", models.UpstreamsAnswer),
     Operation(

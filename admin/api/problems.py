@@ -13,6 +13,8 @@ from admin.live import FieldError
 from admin.refusals import (
     BadConfigError,
     InvalidFieldsError,
+    NoShadowError,
+    NothingLiveError,
     NothingToRestoreError,
     RefusedError,
     StaleMatchError,
@@ -44,6 +46,8 @@ _TITLES = {
 _REFUSALS: dict[type[Exception], int] = {
     UnknownRouteError: 404,
     NothingToRestoreError: 409,
+    NothingLiveError: 409,
+    NoShadowError: 409,
     StaleMatchError: 412,
     InvalidFieldsError: 422,
     BadConfigError: 422,

@@ -7,13 +7,16 @@ from typing import Any
 from admin.api.models import (
     ChangedBy,
     CutbackState,
+    LiveKeys,
+    NoShadow,
     ReceiptAnswer,
     RouteAnswer,
+    RouteShadow,
     RouteUpstream,
 )
 from admin.context import Context
 from admin.gateway import Laid
-from admin.live import UNCHANGED, LiveCutback, RouteState, effective
+from admin.live import UNCHANGED, LiveCutback, RouteState, effective, shadow_in_force
 from admin.publisher import Receipt
 from admin.rates import NO_TRAFFIC, Pair, Rate
 from routing import config as declared
@@ -48,6 +51,21 @@ def effective_in(laid: Laid, name: str) -> dict[str, float]:
     return {upstream: _plain(share) for upstream, share in (zero | effective(laid.snapshot, route)).items()}
 
 
+def shadow_in(laid: Laid, name: str) -> RouteShadow | NoShadow:
+    state = laid.states.get(name, UNCHANGED)
+    shadow = shadow_in_force(state, laid.document.config.routes[name])
+    if shadow is None:
+        return NoShadow()
+    live = state.shadow
+    return RouteShadow(
+        **shadow.model_dump(mode="json", by_alias=True),
+        live=None
+        if live is None
+        else LiveKeys(by=live.stamp.by, at=live.stamp.at, reason=live.stamp.reason, keys=live.given),
+        since=state.since,
+    )
+
+
 def route_answer(context: Context, name: str, rates: dict[Pair, Rate]) -> RouteAnswer:
     gateway = context.gateway
     laid, state = gateway.laid, gateway.state(name)
@@ -66,7 +84,7 @@ def route_answer(context: Context, name: str, rates: dict[Pair, Rate]) -> RouteA
         cutback=cutback_of(state.cutback),
         sticky=None if route.sticky is None else _document(route.sticky),
         rules=[_document(rule) for rule in route.rules],
-        shadow={} if route.shadow is None else _document(route.shadow),
+        shadow=shadow_in(laid, name),
         rollout=None,
         upstreams={
             upstream: _route_upstream(gateway.snapshot, upstream, rates.get((name, upstream), NO_TRAFFIC))

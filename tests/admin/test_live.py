@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,12 +18,15 @@ from admin.live import (
     RouteState,
     Stamp,
     carry_over,
+    carry_shadow_over,
     check_weights,
     cut_back,
     of_overlay,
     restore,
+    set_shadow,
     set_weights,
 )
+from routing.config import Route, Shadow
 from routing.snapshot import CutbackMode, Live
 
 UPSTREAMS = ("blue", "green", "canary")
@@ -82,7 +86,7 @@ def test_whatever_is_sent_as_weights_is_judged_without_an_exception(weights: dic
 
 def test_weights_leave_a_cutback_in_force() -> None:
     state = set_weights(cut_back(UNCHANGED, CutbackMode.CUT, STAMP), {"canary": 1}, "f", LATER)
-    assert state.overlay() == Live((("canary", 1),), CutbackMode.CUT)
+    assert state.overlay("shop") == Live((("canary", 1),), CutbackMode.CUT)
 
 
 def test_cutback_again_the_same_way_keeps_who_began_it() -> None:
@@ -124,12 +128,12 @@ def test_weights_are_dropped_and_the_cutback_stays(declared: str, upstreams: tup
 
 def test_what_the_workers_have_is_taken_over_with_the_parts_that_are_known() -> None:
     known = RouteState(WEIGHTED.weights, None)
-    taken = of_overlay(known, Live(WEIGHTED.overlay().weights, CutbackMode.CUT), LATER)
+    taken = of_overlay(known, Live(WEIGHTED.overlay("shop").weights, CutbackMode.CUT), LATER, "shop")
     assert taken == RouteState(WEIGHTED.weights, LiveCutback(CutbackMode.CUT, LATER))
 
 
 def test_weights_taken_over_are_laid_over_what_is_declared_then() -> None:
-    taken = of_overlay(UNCHANGED, Live((("canary", 1),)), LATER)
+    taken = of_overlay(UNCHANGED, Live((("canary", 1),)), LATER, "shop")
     state, why = carry_over(taken, "now", UPSTREAMS)
     assert (why, state.weights and state.weights.declared) == ("", "now")
 
@@ -139,3 +143,40 @@ def test_weights_taken_over_are_laid_over_what_is_declared_then() -> None:
 )
 def test_a_state_comes_back_from_json_as_it_was(state: RouteState) -> None:
     assert RouteState.from_json(json.loads(json.dumps(state.to_json()))) == state
+
+
+DECLARED = Route(stable="blue", shadow=Shadow(upstream="canary", control="green", percent=10))
+
+
+def test_live_keys_of_a_shadow_come_back_from_json_and_are_laid_over_what_is_declared() -> None:
+    state = set_shadow(UNCHANGED, {"percent": "50%", "timeout": "2s"}, DECLARED, UPSTREAMS, STAMP, 7)
+    assert RouteState.from_json(json.loads(json.dumps(state.to_json()))) == state
+    shadow = state.overlay("shop").shadow
+    assert shadow is not None
+    assert (shadow.upstream, shadow.control, shadow.percent, shadow.timeout) == ("canary", "green", 50.0, 2.0)
+
+
+def test_a_state_stored_before_there_were_shadows_is_read() -> None:
+    assert RouteState.from_json({"weights": None, "cutback": None}) == UNCHANGED
+
+
+def test_a_shadow_taken_over_from_the_workers_is_the_same_shadow() -> None:
+    keys = {
+        "by": "client",
+        "methods": ["GET", "POST"],
+        "headers": {"set": {"X-Shadow": "1"}},
+        "compare": {"keyed": {"$.items": "id"}, "mask": ["[0-9]+"], "number_tolerance": 0.5},
+        "endpoints": ["/orders/{id}"],
+    }
+    live = replace(set_shadow(UNCHANGED, keys, DECLARED, UPSTREAMS, STAMP, 7), since=9).overlay("shop")
+    taken = of_overlay(UNCHANGED, live, LATER, "shop")
+    assert (taken.overlay("shop"), taken.since) == (live, 9)
+    assert taken.shadow is not None
+    assert (taken.shadow.stamp, taken.shadow.declared) == (LATER, "")
+    state, why = carry_shadow_over(taken, DECLARED, UPSTREAMS)
+    assert (why, state.overlay("shop")) == ("", live)
+
+
+def test_a_shadow_that_the_workers_no_longer_have_is_given_up() -> None:
+    state = set_shadow(UNCHANGED, {"percent": 50}, DECLARED, UPSTREAMS, STAMP, 7)
+    assert of_overlay(state, Live(), LATER, "shop") == UNCHANGED

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
 import pytest
 
 from admin.child import SILENCE_SECONDS, Child
+from admin.listeners import WorkerSockets
 from admin.supervisor import Supervisor
-from proxy.control import Ack, Message, Publish, Ready, Workers
+from proxy.control import (
+    Ack,
+    DiffReport,
+    DiffsKept,
+    DiffsResend,
+    DiffsWanted,
+    Drain,
+    InForce,
+    Message,
+    Nack,
+    Publish,
+    Ready,
+    ShadowState,
+    Workers,
+)
 
 
 class Silent(Child):
@@ -76,3 +92,94 @@ async def test_admin_is_told_which_revision_each_worker_has_after_every_change()
     supervisor._from_worker(worker, Ack(2, {}))
     told = [state.revision for message in admin.sent if isinstance(message, Workers) for state in message.workers]
     assert told[-1] == 2
+
+
+def shadowed() -> tuple[Supervisor, StubChild, StubChild, StubChild]:
+    """The same with a shadow process that is up."""
+    supervisor, admin, worker = serving()
+    shadow = StubChild("shadow")
+    supervisor._shadow, supervisor._shadow_begun = shadow, True
+    supervisor._shadow_up(shadow)
+    return supervisor, admin, worker, shadow
+
+
+async def test_shadow_gets_the_state_when_it_comes_up_and_each_publish_from_then_on() -> None:
+    supervisor, admin, _, shadow = shadowed()
+    assert shadow.sent == [Publish(1, {}, b"snapshot")]
+    supervisor._from_admin(admin, Publish(2, {}, shadowing=True))
+    assert shadow.sent[1:] == [Publish(2, {}, shadowing=True)]
+
+
+async def test_no_round_waits_for_the_shadow_and_its_refusal_changes_nothing() -> None:
+    supervisor, admin, worker, shadow = shadowed()
+    supervisor._from_admin(admin, Publish(2, {}))
+    supervisor._from_shadow(shadow, Nack(2, "no memory"))
+    supervisor._from_worker(worker, Ack(2, {}))
+    assert supervisor._broadcast.late(supervisor._broadcast.publish(Publish(3, {}), {0}, 0.0)) == [0]  # type: ignore[arg-type]
+    assert [type(message).__name__ for message in admin.sent].count("Published") == 2
+
+
+async def test_diffs_pass_between_shadow_and_admin() -> None:
+    supervisor, admin, _, shadow = shadowed()
+    report = DiffReport("shop", 0, {})
+    supervisor._from_shadow(shadow, DiffsWanted())
+    supervisor._from_shadow(shadow, report)
+    assert admin.sent[-2:] == [DiffsWanted(), report]
+    supervisor._from_admin(admin, DiffsKept({"shop": {}}))
+    assert shadow.sent[-1] == DiffsKept({"shop": {}})
+
+
+async def test_shadow_is_asked_to_report_again_when_admin_is_new() -> None:
+    supervisor, admin, _, shadow = shadowed()
+    supervisor._admin_up(admin)
+    assert isinstance(admin.sent[-2], InForce)
+    assert shadow.sent[-1] == DiffsResend()
+
+
+async def test_admin_is_told_of_the_shadow_and_that_it_was_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor, admin, _, shadow = shadowed()
+    supervisor._from_shadow(shadow, Ready())
+    assert told_of_shadow(admin) == ShadowState(1, True, 0)
+    restarted: list[str] = []
+    monkeypatch.setattr(supervisor, "_restart", lambda child, start: restarted.append(child.name))
+    shadow.exited = True
+    supervisor._shadow_exited(shadow)
+    assert (told_of_shadow(admin), restarted) == (ShadowState(0, False, 1), ["shadow"])
+
+
+def told_of_shadow(admin: StubChild) -> ShadowState | None:
+    return [message.shadow for message in admin.sent if isinstance(message, Workers)][-1]
+
+
+async def test_at_the_stop_the_shadow_ends_after_the_workers_and_admin_after_the_shadow() -> None:
+    supervisor, admin, worker, shadow = shadowed()
+    supervisor._terminate()
+    assert not [message for message in (*shadow.sent, *admin.sent) if isinstance(message, Drain)]
+    worker.exited = True
+    supervisor._worker_exited(worker)
+    assert isinstance(shadow.sent[-1], Drain)
+    assert not isinstance(admin.sent[-1], Drain)
+    shadow.exited = True
+    supervisor._shadow_exited(shadow)
+    assert isinstance(admin.sent[-1], Drain)
+
+
+@pytest.mark.parametrize("shadowing", [True, False])
+async def test_shadow_is_started_once_when_a_route_has_one(monkeypatch: pytest.MonkeyPatch, shadowing: bool) -> None:
+    supervisor, admin, _ = serving()
+    supervisor._slots = [WorkerSockets([], [])]
+    started = asyncio.Event()
+    starts: list[str] = []
+
+    async def start() -> None:
+        starts.append("shadow")
+        started.set()
+
+    monkeypatch.setattr(supervisor, "_start_shadow", start)
+    supervisor._from_admin(admin, Publish(2, {}, shadowing=shadowing))
+    assert starts == []  # the gateway does not serve yet
+    supervisor._from_admin(admin, Ready())
+    supervisor._from_admin(admin, Publish(3, {}, shadowing=shadowing))
+    if shadowing:
+        await asyncio.wait_for(started.wait(), 5)
+    assert starts == ["shadow"] * shadowing
