@@ -58,14 +58,15 @@ class Capture:
 class Tap:
     """All captures of one worker. `opened`, `credited` and `lost` come from the connection to the shadow process."""
 
-    __slots__ = ("_held", "_next", "_rooms", "_session", "_stats", "_transport", "_under_way")
+    __slots__ = ("_next", "_rooms", "_session", "_stats", "_transport", "_under_way", "held")
 
     def __init__(self, stats: WorkerStats) -> None:
         self._stats = stats
         self._transport: asyncio.WriteTransport | None = None
         self._session = 0
         self._next = 0
-        self._held = 0
+        self.held = 0
+        """Bytes of bodies of captures under way."""
         self._rooms: dict[str, Room] = {}
         self._under_way: dict[str, int] = {}
         """route -> captures for which credit was used and has not come back."""
@@ -124,7 +125,7 @@ class Tap:
             drop = Drop.SHADOW_DOWN
         elif room.credits <= 0:
             drop = Drop.BACKOFF if room.backed_off else Drop.QUEUE_FULL
-        elif self._held > MAX_HELD or transport.get_write_buffer_size() > MAX_UNSENT:
+        elif self.held > MAX_HELD or transport.get_write_buffer_size() > MAX_UNSENT:
             drop = Drop.QUEUE_FULL
         if drop is not None:
             self._stats.not_copied(route.name, drop.value, 1)
@@ -160,7 +161,7 @@ class Tap:
         self._write(request_frame(capture.number, capture.compared, capture.route.encode(), host, head, body))
         capture.open = True
         capture.lines, capture.body = [], []
-        self._held -= capture.held
+        self.held -= capture.held
         capture.held = 0
         self._stats.copied(capture.route)
 
@@ -177,7 +178,7 @@ class Tap:
 
     def finish(self, capture: Capture, seconds: float) -> None:
         """The exchange has ended."""
-        self._held -= capture.held
+        self.held -= capture.held
         capture.held = 0
         if capture.session != self._session:
             return  # counted when the connection was lost
@@ -194,8 +195,8 @@ class Tap:
         """Keep a piece of a body; False where it became too much and the capture was given up."""
         size = sum(map(len, body))
         capture.held += size
-        self._held += size
-        if capture.held > most or self._held > MAX_HELD:
+        self.held += size
+        if capture.held > most or self.held > MAX_HELD:
             self._give_up(capture, Drop.BODY_TOO_LARGE if capture.held > most else Drop.QUEUE_FULL)
             return False
         capture.body += body
@@ -203,7 +204,7 @@ class Tap:
 
     def _give_up(self, capture: Capture, why: Drop) -> None:
         """The shadow process counts what it has begun to wait for, this worker the rest. Nothing more is done with it."""
-        self._held -= capture.held
+        self.held -= capture.held
         capture.held = 0
         capture.lines, capture.body = [], []
         if capture.open:

@@ -22,6 +22,7 @@ GONE_FRAME = Struct("<IBIB")
 # …, credits given (number is 0), captures that are through, whether the shadow is backed off from, bytes of route
 CREDIT_HEAD = Struct("<IBIiIBH")
 LENGTH = 4
+KIND_AT = LENGTH
 # Request and answer are bounded by `max_body`, whose sizes fit; more means that the stream is out of step.
 MAX_FRAME = 1 << 31
 SOCKET = "shadow.sock"
@@ -78,7 +79,7 @@ def credit_frame(route: bytes, credits: int, through: int, backed_off: bool) -> 
 
 
 class Frames:
-    """Bytes in, whole frames out, without their length; any split of the bytes gives the same frames."""
+    """Bytes in, whole frames out; any split of the bytes gives the same frames."""
 
     __slots__ = ("_buffer",)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import cast
 
 from proxy.capture import Tap
-from proxy.capture_frames import CREDIT, CREDIT_HEAD, LENGTH, SOCKET, Frames
+from proxy.capture_frames import CREDIT, CREDIT_HEAD, SOCKET, Frames
 from proxy.tasks import spawn
 
 RETRY_SECONDS = 0.1
@@ -29,9 +29,9 @@ class CaptureLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for frame in self._frames.feed(data):
-            _, kind, _, credits, through, backed_off, length = CREDIT_HEAD.unpack_from(bytes(LENGTH) + frame)
+            _, kind, _, credits, through, backed_off, length = CREDIT_HEAD.unpack_from(frame)
             assert kind == CREDIT
-            route = frame[CREDIT_HEAD.size - LENGTH :].decode()
+            route = frame[CREDIT_HEAD.size :].decode()
             assert len(route) == length
             self._tap.through(route, through)
             self._tap.credited(route, credits, bool(backed_off))

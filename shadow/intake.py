@@ -11,7 +11,7 @@ from proxy.capture_frames import (
     DROPS,
     GONE,
     GONE_FRAME,
-    LENGTH,
+    KIND_AT,
     REQUEST,
     REQUEST_HEAD,
     Frames,
@@ -23,10 +23,8 @@ from shadow.pair import Pair
 if TYPE_CHECKING:
     from shadow.mirror import Mirror
 
-# The length is not in the frames any more; offsets are those of the structures less it.
-_REQUEST = REQUEST_HEAD.size - LENGTH
-_ANSWER = ANSWER_HEAD.size - LENGTH
-_PAD = bytes(LENGTH)
+_REQUEST = REQUEST_HEAD.size
+_ANSWER = ANSWER_HEAD.size
 
 
 class Link(asyncio.Protocol):
@@ -48,9 +46,9 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         mirror = self._mirror
         for frame in self._frames.feed(data):
-            kind = frame[0]
+            kind = frame[KIND_AT]
             if kind == REQUEST:
-                _, _, number, compared, route_size, host_size, head_size = REQUEST_HEAD.unpack_from(_PAD + frame[:_REQUEST])
+                _, _, number, compared, route_size, host_size, head_size = REQUEST_HEAD.unpack_from(frame)
                 host_at = _REQUEST + route_size
                 head_at = host_at + host_size
                 body_at = head_at + head_size
@@ -59,14 +57,14 @@ class Link(asyncio.Protocol):
                     self, number, bool(compared), route, frame[host_at:head_at], frame[head_at:body_at], frame[body_at:]
                 )
             elif kind == ANSWER:
-                _, _, number, status, seconds, head_size = ANSWER_HEAD.unpack_from(_PAD + frame[:_ANSWER])
+                _, _, number, status, seconds, head_size = ANSWER_HEAD.unpack_from(frame)
                 body_at = _ANSWER + head_size
                 pair = self.pairs.get(number)
                 if pair is not None:
                     lines = frame[_ANSWER:body_at].split(b"\r\n") if head_size else []
                     mirror.answered(pair, Answer(status, lines, frame[body_at:], seconds))
             elif kind == GONE:
-                _, _, number, reason = GONE_FRAME.unpack_from(_PAD + frame)
+                _, _, number, reason = GONE_FRAME.unpack_from(frame)
                 pair = self.pairs.get(number)
                 if pair is not None:
                     mirror.gone(pair, DROPS[reason].value)
