@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 from urllib.parse import quote, urlsplit
 
 from routing.conditions import Condition
-from routing.decide import Decision, Reason, decide
+from routing.decide import Decision, Reason, decide, in_sample
 from routing.geo import Geo
 from routing.match import Match, MatchTable
 from routing.request import NOWHERE, Request
+from routing.shadowing import Shadowing
 from routing.snapshot import CutbackMode, Flag, Route, Rule, Snapshot
 from routing.sticky import StickyBy
 from routing.weights import Draws, Split
@@ -69,6 +70,7 @@ def explain(snapshot: Snapshot, request: Request, draws: Draws) -> dict[str, obj
     upstream = split.upstreams[split.weights.index(max(split.weights))] if split and random else decision.upstream
     rules = [_rule(rule, route, request, names, decision.rule) for rule in route.declared_rules]
     flags = [_flag(flag, request, decision) for flag in route.flags]
+    shadow = None if route.shadow is None else _shadow(route.shadow, request, decision, draws)
     return {
         "route": route.name,
         "upstream": names[upstream],
@@ -81,7 +83,9 @@ def explain(snapshot: Snapshot, request: Request, draws: Draws) -> dict[str, obj
             *([] if route.cutback is not None else [line for rule in rules for line in _rule_sentences(rule)]),
             *_choice_sentences(decision, split, names, random),
             *(f"flag {flag['flag']} is {'on' if flag['on'] else 'off'}: {flag['why']}" for flag in flags),
+            *([] if shadow is None else [f"shadow {shadow['upstream']!r}: {shadow['why']}"]),
         ],
+        "shadow": shadow,
         "rules": rules,
         "bucket": None if decision.bucket is None or decision.fresh else f"{decision.bucket:016x}",
         "flags": flags,
@@ -230,3 +234,19 @@ def _flag(flag: Flag, request: Request, decision: Decision) -> dict[str, object]
     if decision.fresh and not failed:
         why += " (a new client: its bucket is random)"
     return {"flag": _text(flag.name), "on": on, "why": why, "percent": flag.percent}
+
+
+def _shadow(shadow: Shadowing, request: Request, decision: Decision, draws: Draws) -> dict[str, object]:
+    """Whether the request would be copied: `copied` is None where each is drawn for itself."""
+    copied: bool | None = False
+    if request.method not in shadow.methods:
+        why = f"{_text(request.method)} is not among its methods"
+    elif not 0 < shadow.percent < 100:
+        copied = shadow.percent > 0
+        why = f"{'every' if copied else 'no'} request is copied"
+    elif not shadow.by_client:
+        copied, why = None, f"each request is drawn: {shadow.percent:g} % are copied"
+    else:
+        copied = in_sample(shadow, decision, request, draws)
+        why = f"the client is {'' if copied else 'not '}among the {shadow.percent:g} % whose requests are copied"
+    return {"upstream": shadow.upstream, "control": shadow.control, "copied": copied, "why": why}

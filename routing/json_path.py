@@ -59,6 +59,14 @@ def json_path(text: str) -> JsonPath:
     return JsonPath(text, tuple(steps))
 
 
+def member(name: str) -> str:
+    """The step to a member by its name, as it is written: `.name`, or `['a name']` where that needs quotes."""
+    if _PLAIN.fullmatch(name):
+        return f".{name}"
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"['{escaped}']"
+
+
 def field_path(text: str) -> str:
     """Checks what may be ignored: a JSONPath, `header:name` (returned in lower case), `status` or `body`. Raises ValueError."""
     if text.startswith("header:"):

@@ -211,3 +211,30 @@ def test_request_of_an_address_has_its_place() -> None:
 def test_request_of_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="URL"):
         request_of("GET", url, {}, "", None)
+
+
+@pytest.mark.parametrize(
+    ("shadow", "method", "copied", "why"),
+    [
+        ({"percent": 100}, "GET", True, "every request is copied"),
+        ({"percent": 0}, "GET", False, "no request is copied"),
+        ({"percent": 25}, "GET", None, "each request is drawn: 25 % are copied"),
+        ({"percent": 100}, "POST", False, "POST is not among its methods"),
+    ],
+)
+def test_explain_says_whether_a_request_is_copied_to_the_shadow(
+    shadow: dict[str, Any], method: str, copied: bool | None, why: str
+) -> None:
+    compiled = snapshot(shadow={"upstream": "canary", **shadow})
+    answer = explained(compiled, request_of(method, "http://a/", {}, "10.0.0.1", None))
+    assert answer["shadow"] == {"upstream": "canary", "control": None, "copied": copied, "why": why}
+    assert answer["reasons"][-1] == f"shadow 'canary': {why}"
+
+
+def test_explain_knows_which_clients_are_copied_by_client() -> None:
+    compiled = snapshot(shadow={"upstream": "canary", "percent": 50, "by": "client"})
+    answers = [
+        explained(compiled, request_of("GET", "http://a/", {}, f"10.0.0.{n}", None))["shadow"]["copied"]
+        for n in range(60)
+    ]
+    assert {True, False} == set(answers)
