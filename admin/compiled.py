@@ -17,7 +17,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-PACKAGES = ("routing", "proxy")
+PACKAGES = ("routing", "proxy", "shadow")
 # What a request passes through. The rest (control plane, coroutines, enums with fields) gains nothing or does not compile.
 MODULES = (
     "routing/addresses.py",
@@ -44,6 +44,17 @@ MODULES = (
     "proxy/stats.py",
     "proxy/tunnel.py",
     "proxy/upstream.py",
+    "proxy/capture_frames.py",
+    "shadow/answer.py",
+    "shadow/call.py",
+    "shadow/comparisons.py",
+    "shadow/equal.py",
+    "shadow/intake.py",
+    "shadow/mirror.py",
+    "shadow/pair.py",
+    "shadow/replay.py",
+    "shadow/route.py",
+    "shadow/window.py",
 )
 _ROOT = Path(__file__).resolve().parents[1]
 

@@ -9,6 +9,7 @@ becomes of a copy is unknown here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxy.capture_frames import Drop, answer_frame, gone_frame, request_frame
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 MAX_HELD = 16 * 1024 * 1024
 # Bytes that the shadow process has not taken from the socket yet.
 MAX_UNSENT = 4 * 1024 * 1024
+FLUSH_SECONDS = 0.001
+FLUSH_BYTES = 256 * 1024
 
 
 class Room:
@@ -55,14 +58,46 @@ class Capture:
         self.answer_complete = False
 
 
+class Outbox:
+    """Frames on their way to the shadow process, written together: one by one they cost the worker more than their making.
+    `later` calls what it is given after FLUSH_SECONDS."""
+
+    __slots__ = ("_frames", "_later", "_size", "_transport")
+
+    def __init__(self, transport: asyncio.WriteTransport, later: Callable[[Callable[[], None]], object]) -> None:
+        self._transport = transport
+        self._later = later
+        self._frames: list[bytes] = []
+        self._size = 0
+
+    def write(self, frame: bytes) -> None:
+        if not self._frames:
+            self._later(self.flush)
+        self._frames.append(frame)
+        self._size += len(frame)
+        if self._size > FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._frames:
+            self._transport.write(b"".join(self._frames))
+            self._frames = []
+            self._size = 0
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the shadow process has not taken yet."""
+        return self._size + self._transport.get_write_buffer_size()
+
+
 class Tap:
     """All captures of one worker. `opened`, `credited` and `lost` come from the connection to the shadow process."""
 
-    __slots__ = ("_next", "_rooms", "_session", "_stats", "_transport", "_under_way", "held")
+    __slots__ = ("_next", "_outbox", "_rooms", "_session", "_stats", "_under_way", "held")
 
     def __init__(self, stats: WorkerStats) -> None:
         self._stats = stats
-        self._transport: asyncio.WriteTransport | None = None
+        self._outbox: Outbox | None = None
         self._session = 0
         self._next = 0
         self.held = 0
@@ -73,9 +108,9 @@ class Tap:
 
     # The connection
 
-    def opened(self, transport: asyncio.WriteTransport) -> None:
+    def opened(self, outbox: Outbox) -> None:
         self._session += 1
-        self._transport = transport
+        self._outbox = outbox
 
     def credited(self, route: str, credits: int, backed_off: bool) -> None:
         """`credits` may be negative: the window became smaller."""
@@ -91,7 +126,7 @@ class Tap:
 
     def lost(self) -> None:
         """The shadow process is gone, and with it what it had in hand."""
-        self._transport = None
+        self._outbox = None
         self._session += 1
         self._rooms = {}
         for route, count in self._under_way.items():
@@ -111,7 +146,7 @@ class Tap:
         if shadow is None or not in_sample(shadow, decision, message, exchange.plane.draws):
             return None
         room = self._rooms.get(route.name)
-        transport = self._transport
+        outbox = self._outbox
         drop: Drop | None = None
         if message.method not in shadow.methods:
             drop = Drop.UNSAFE_METHOD
@@ -121,11 +156,11 @@ class Tap:
             drop = Drop.SHADOWED
         elif message.content_length > shadow.max_body:
             drop = Drop.BODY_TOO_LARGE
-        elif transport is None or room is None:
+        elif outbox is None or room is None:
             drop = Drop.SHADOW_DOWN
         elif room.credits <= 0:
             drop = Drop.BACKOFF if room.backed_off else Drop.QUEUE_FULL
-        elif self.held > MAX_HELD or transport.get_write_buffer_size() > MAX_UNSENT:
+        elif self.held > MAX_HELD or outbox.unsent > MAX_UNSENT:
             drop = Drop.QUEUE_FULL
         if drop is not None:
             self._stats.not_copied(route.name, drop.value, 1)
@@ -216,5 +251,5 @@ class Tap:
         capture.session = -1
 
     def _write(self, frame: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(frame)
+        assert self._outbox is not None
+        self._outbox.write(frame)

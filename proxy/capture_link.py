@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import cast
 
-from proxy.capture import Tap
+from proxy.capture import FLUSH_SECONDS, Outbox, Tap
 from proxy.capture_frames import CREDIT, CREDIT_HEAD, SOCKET, Frames
 from proxy.tasks import spawn
 
@@ -25,7 +25,8 @@ class CaptureLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._tap.opened(self._transport)
+        loop = asyncio.get_running_loop()
+        self._tap.opened(Outbox(self._transport, lambda flush: loop.call_later(FLUSH_SECONDS, flush)))
 
     def data_received(self, data: bytes) -> None:
         for frame in self._frames.feed(data):

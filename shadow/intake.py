@@ -27,8 +27,8 @@ _REQUEST = REQUEST_HEAD.size
 _ANSWER = ANSWER_HEAD.size
 
 
-class Link(asyncio.Protocol):
-    """One worker's connection. A worker may begin a capture for each credit it was given; what is through is told back."""
+class Link:
+    """An asyncio.Protocol: one worker's connection. A worker may begin a capture for each credit it was given; what is through is told back."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.capture import MAX_UNSENT
+from proxy.capture import MAX_UNSENT, Outbox
 from proxy.capture_frames import (
     ANSWER,
     ANSWER_HEAD,
@@ -87,7 +87,7 @@ class Tapped(Scene):
         shadow = {"upstream": "next", "percent": 100, **(shadow or {})}
         super().__init__(route={"shadow": shadow, **route}, upstreams=UPSTREAMS)
         self.pipe = Transport(self.later, ("", 0))
-        self.plane.tap.opened(self.pipe)
+        self.plane.tap.opened(Outbox(self.pipe, self.later))
         if credits:
             self.plane.tap.credited("shop", credits, False)
         self._frames = Frames()
@@ -213,7 +213,7 @@ def test_capture_begun_before_a_restart_of_the_shadow_process_does_not_reach_the
     scene = Tapped(shadow={"methods": ["POST"]})
     client, origin = scene.ask(POST[:-3])
     scene.plane.tap.lost()
-    scene.plane.tap.opened(scene.pipe)
+    scene.plane.tap.opened(Outbox(scene.pipe, scene.later))
     scene.plane.tap.credited("shop", 10, False)
     client.send(b"abc")
     origin.send(OK)

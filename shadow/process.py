@@ -1,0 +1,171 @@
+"""The shadow process: `python -m shadow.process --control-fd FD --state DIR`, started by the supervisor.
+
+It gets every state that workers get, and nobody waits for it. First it asks admin for what was found earlier, and takes no copies
+until it knows, or until admin has had ANSWER_SECONDS. Losing the supervisor ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import pickle
+import signal
+import socket
+from time import monotonic, time
+from typing import cast
+
+import uvloop
+from setproctitle import setproctitle
+
+from proxy.capture_frames import SOCKET
+from proxy.capture_link import socket_path
+from proxy.control import (
+    HEARTBEAT_SECONDS,
+    Channel,
+    DiffsKept,
+    DiffsResend,
+    DiffsWanted,
+    Drain,
+    Failed,
+    Heartbeat,
+    Message,
+    Notice,
+    Publish,
+    Ready,
+)
+from proxy.worker import raise_file_limit
+from routing.snapshot import Snapshot
+from shadow.differs import Differs
+from shadow.intake import Link
+from shadow.mirror import SWEEP_SECONDS, Mirror
+
+ANSWER_SECONDS = 2.0
+REPORT_SECONDS = 1.0
+FLUSH_SECONDS = 0.002
+# Admin takes what we send at once, or is gone; reports wait then.
+MAX_BACKLOG = 16 * 1024 * 1024
+
+
+class ShadowProcess:
+    def __init__(self, control: socket.socket, state: str) -> None:
+        self._control = control
+        self._state = state
+        self._loop = asyncio.get_running_loop()
+        self._channel = Channel(self._message, self._supervisor_lost)
+        self._differs = Differs(_differ_count(), self._crashed)
+        self._mirror = Mirror(self._differs, lambda flush: self._loop.call_later(FLUSH_SECONDS, flush), self._crashed)
+        self._adopted = False
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        await self._loop.create_unix_connection(lambda: self._channel, sock=self._control)
+        self._channel.send(DiffsWanted())
+        self._heartbeat()
+        await self._loop.create_unix_server(lambda: cast(asyncio.Protocol, Link(self._mirror)), sock=_listening(self._state))
+        self._loop.call_later(ANSWER_SECONDS, self._mirror.open)
+        self._sweep()
+        self._report()
+        self._channel.send(Ready())
+        await self._stopped.wait()
+        self._differs.close()
+
+    # Messages
+
+    def _message(self, message: Message) -> None:
+        match message:
+            case Publish():
+                self._publish(message)
+            case DiffsKept(states) if not self._mirror.opened:
+                self._mirror.restore(states)
+                self._mirror.open()
+            case DiffsResend():
+                self._mirror.resend()
+            case Drain():
+                self._stopped.set()
+
+    def _publish(self, publish: Publish) -> None:
+        try:
+            if publish.snapshot is not None:
+                snapshot: Snapshot = pickle.loads(publish.snapshot)  # noqa: S301 - from our supervisor
+                self._mirror.adopt(snapshot, publish.live)
+                self._adopted = True
+            elif self._adopted:
+                self._mirror.apply(publish)
+        except Exception as error:  # a CA file that is gone, say: the state before stays
+            self._notice("state not adopted", f"{type(error).__name__}: {error}")
+
+    # Time
+
+    def _heartbeat(self) -> None:
+        self._channel.send(Heartbeat())
+        self._loop.call_later(HEARTBEAT_SECONDS, self._heartbeat)
+
+    def _sweep(self) -> None:
+        self._mirror.expire(monotonic())
+        self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _report(self) -> None:
+        if self._channel.backlog < MAX_BACKLOG:
+            for report in self._mirror.reports(time()):
+                self._channel.send(report)
+        self._loop.call_later(REPORT_SECONDS, self._report)
+
+    # Failure
+
+    def _notice(self, event: str, detail: str) -> None:
+        self._channel.send(Notice("shadow", "error", event, detail))
+
+    def _supervisor_lost(self) -> None:
+        self._stopped.set()
+
+    def _crashed(self, error: BaseException) -> None:
+        self._channel.send(Failed(f"shadow: {type(error).__name__}: {error}"))
+        self._loop.call_soon(os._exit, 70)
+
+
+def _listening(state: str) -> socket.socket:
+    """The socket that workers connect to; only this gateway's user may."""
+    folder = os.open(state, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.unlink(SOCKET, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    listening = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        listening.bind(socket_path(folder))
+    finally:
+        os.umask(before)
+        os.close(folder)
+    return listening
+
+
+def _differ_count() -> int:
+    return 2 if len(os.sched_getaffinity(0)) > 2 else 1
+
+
+def main() -> None:
+    raise_file_limit()
+    parser = argparse.ArgumentParser(prog="headgate shadow", description=__doc__)
+    parser.add_argument("--control-fd", type=int, required=True, metavar="N")
+    parser.add_argument("--state", required=True, metavar="DIR")
+    arguments = parser.parse_args()
+    setproctitle("headgate: shadow")
+    # The terminal's Ctrl-C reaches the whole group; the supervisor alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    control = socket.socket(fileno=arguments.control_fd)
+    control.setblocking(False)
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+    async def run() -> None:
+        await ShadowProcess(control, arguments.state).run()
+
+    uvloop.run(run())
+
+
+if __name__ == "__main__":
+    main()
