@@ -72,7 +72,7 @@ class Comparisons:
     def _matched(self, pair: Pair) -> None:
         primary, shadow = _answers(pair)
         route = pair.route
-        endpoint = route.endpoint(pair.method, pair.path)
+        endpoint = route.findings.endpoint(pair.method, pair.path)
         route.findings.matched(endpoint, primary.seconds, shadow.seconds, pair.third is not None)
 
     def _sampled(self, pair: Pair) -> bool:
@@ -84,12 +84,12 @@ class Comparisons:
         route = pair.route
         answers = (*_answers(pair), pair.third)
         if not self._differs.submit(route.name, answers, lambda compared: self._compared(pair, kind, compared)):
-            route.findings.differ_dropped(route.endpoint(pair.method, pair.path))
+            route.findings.differ_dropped(route.findings.endpoint(pair.method, pair.path))
             route.findings.dropped(Drop.DIFFER_BUSY.value)
 
     def _compared(self, pair: Pair, kind: Third, compared: Compared) -> None:
         route = pair.route
-        endpoint = route.endpoint(pair.method, pair.path)
+        endpoint = route.findings.endpoint(pair.method, pair.path)
         if compared.reason:
             route.findings.unknown(endpoint, compared.reason)
         elif (
@@ -127,7 +127,7 @@ class Comparisons:
 
     def _count(self, pair: Pair, kind: Third, compared: Compared) -> None:
         route = pair.route
-        route.findings.compared(route.endpoint(pair.method, pair.path), compared, kind, _facts(pair), time())
+        route.findings.compared(route.findings.endpoint(pair.method, pair.path), compared, kind, _facts(pair), time())
 
 
 def _answers(pair: Pair) -> tuple[Answer, Answer]:

@@ -28,7 +28,8 @@ _ANSWER = ANSWER_HEAD.size
 
 
 class Link:
-    """An asyncio.Protocol: one worker's connection. A worker may begin a capture for each credit it was given; what is through is told back."""
+    """An asyncio.Protocol: one worker's connection. It may begin a capture for each credit that it was given; what is through
+    is told back."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror

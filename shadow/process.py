@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import os
 import pickle
@@ -63,7 +64,9 @@ class ShadowProcess:
         await self._loop.create_unix_connection(lambda: self._channel, sock=self._control)
         self._channel.send(DiffsWanted())
         self._heartbeat()
-        await self._loop.create_unix_server(lambda: cast(asyncio.Protocol, Link(self._mirror)), sock=_listening(self._state))
+        await self._loop.create_unix_server(
+            lambda: cast(asyncio.Protocol, Link(self._mirror)), sock=_listening(self._state)
+        )
         self._loop.call_later(ANSWER_SECONDS, self._mirror.open)
         self._sweep()
         self._report()
@@ -128,10 +131,8 @@ class ShadowProcess:
 def _listening(state: str) -> socket.socket:
     """The socket that workers connect to; only this gateway's user may."""
     folder = os.open(state, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(SOCKET, dir_fd=folder)
-    except FileNotFoundError:
-        pass
     listening = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)
     try:

@@ -1,0 +1,289 @@
+"""The hub of the shadow process: copies go out, answers are paired, equal ones counted, the others compared elsewhere.
+
+Rules of this file. A pair ends exactly once, in `_end`, and its credit goes back then. Everything held has a bound: pairs by the
+windows, their bytes by MAX_HELD, comparisons by their own queue. What is given up is counted by its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from proxy.capture_frames import Drop
+from proxy.control import DiffReport, Publish
+from proxy.dial import dial
+from proxy.errors import ErrorKind
+from proxy.pool import Pool, Upstreams
+from proxy.response_head import response_table
+from proxy.response_parser import ResponseParser
+from proxy.tasks import spawn
+from routing.snapshot import Live, Snapshot, Upstream
+from shadow import call as calls
+from shadow.answer import Answer
+from shadow.call import Call
+from shadow.comparisons import Comparisons
+from shadow.differs import Differs
+from shadow.pair import Pair
+from shadow.replay import again, framed, is_chunked
+from shadow.route import Leg, ShadowRoute
+from shadow.window import share
+
+if TYPE_CHECKING:
+    from shadow.intake import Link
+
+# Bytes of requests and answers of all pairs together.
+MAX_HELD = 64 * 1024 * 1024
+SWEEP_SECONDS = 0.05
+MAX_CONNECTIONS = 512
+"""To each endpoint of a shadow or control."""
+_DROP_OF = {
+    calls.TIMEOUT: Drop.TIMEOUT.value,
+    calls.CONNECT: Drop.CONNECT.value,
+    calls.QUEUE_FULL: Drop.QUEUE_FULL.value,
+}
+
+Dialler = Callable[[Pool, Upstream, ResponseParser], None]
+
+
+class Mirror:
+    """`differs` compares what is not the same bytes; `later` calls `flush` soon, once for all that happens until then; `on_error`
+    hears of what nobody foresaw."""
+
+    def __init__(
+        self,
+        differs: Differs,
+        later: Callable[[Callable[[], None]], object],
+        on_error: Callable[[BaseException], None],
+        dialler: Dialler | None = None,
+    ) -> None:
+        self._differs = differs
+        self._comparisons = Comparisons(differs, self.call_stable)
+        self._later = later
+        self._flushing = False
+        self._on_error = on_error
+        self._dialler = self._spawn if dialler is None else dialler
+        self._snapshot: Snapshot | None = None
+        self._links: list[Link] = []
+        self._calls: set[Call] = set()
+        self._touched: set[str] = set()
+        self._held = 0
+        self._table = response_table()
+        self.upstreams = Upstreams(self._start_dial)
+        self.routes: dict[str, ShadowRoute] = {}
+        self.opened = False
+        """Whether credits are given: not before what was found earlier is known."""
+
+    # State
+
+    def adopt(self, snapshot: Snapshot, live: dict[str, Live]) -> None:
+        """A new configuration, with all live state."""
+        self._snapshot = snapshot = snapshot.with_states(live)
+        self.upstreams.adopt(snapshot.upstreams, MAX_CONNECTIONS)
+        self._take_over(snapshot)
+
+    def apply(self, publish: Publish) -> None:
+        """Changed live state."""
+        assert self._snapshot is not None
+        self._snapshot = self._snapshot.with_states(publish.live)
+        self._take_over(self._snapshot)
+
+    def _take_over(self, snapshot: Snapshot) -> None:
+        before, self.routes = self.routes, {}
+        for route in snapshot.routes:
+            if route.shadow is None:
+                continue
+            known = before.get(route.name)
+            if known is None:
+                known = ShadowRoute(route.name, route.shadow, route.stable, snapshot)
+            else:
+                known.adopt(route.shadow, route.stable, snapshot)
+            self.routes[route.name] = known
+        self._differs.adopt(
+            {name: (route.shadowing.comparing, route.shadowing.redacting) for name, route in self.routes.items()}
+        )
+        for name in before.keys() - self.routes.keys():
+            for link in self._links:
+                link.give(name, 0, False)
+        self._touched.update(self.routes)
+        self.flush()
+
+    def open(self) -> None:
+        """From now on copies are taken."""
+        self.opened = True
+        self._touched.update(self.routes)
+        self.flush()
+
+    # What was found
+
+    def restore(self, states: dict[str, dict[str, Any]]) -> None:
+        """What was found before this process began, by route; of an earlier start of the diffs it is void."""
+        for name, state in states.items():
+            route = self.routes.get(name)
+            if route is not None:
+                route.restore(state)
+
+    def reports(self, now: float) -> list[DiffReport]:
+        """What has changed since the last call; `now` is Unix time."""
+        found = [route.findings.take_report(now) for route in self.routes.values()]
+        return [report for report in found if report is not None]
+
+    def resend(self) -> None:
+        """Whoever got the reports is new: the next ones tell everything."""
+        for route in self.routes.values():
+            route.findings.resend()
+
+    # Links
+
+    def joined(self, link: Link) -> None:
+        self._links.append(link)
+        self._touched.update(self.routes)
+        self.flush()
+
+    def left(self, link: Link) -> None:
+        """A worker is gone, and with it the answers its captures wait for."""
+        self._links.remove(link)
+        for pair in list(link.pairs.values()):
+            self.gone(pair, Drop.NO_PRIMARY.value)
+        self._touched.update(self.routes)
+        self.flush()
+
+    def flush(self) -> None:
+        """Tell the workers what is through and how many more they may send."""
+        self._flushing = False
+        if not self._touched or not self.opened:
+            return
+        touched, self._touched = self._touched, set()
+        now, links = monotonic(), len(self._links)
+        for name in touched:
+            route = self.routes.get(name)
+            room = 0 if route is None else route.window.room(now)
+            for position, link in enumerate(self._links):
+                link.give(name, share(room, links, position), route is not None and route.window.backed_off)
+
+    # One pair
+
+    def request(
+        self, link: Link, number: int, compared: bool, name: str, host: bytes, head: bytes, body: bytes
+    ) -> None:
+        """A worker copied a request: it goes out at once, while the primary answers."""
+        route = self.routes.get(name)
+        if route is None or route.shadow is None or self._held > MAX_HELD:
+            link.ended(name)
+            self._touch(name)
+            if route is not None:
+                route.findings.dropped((Drop.QUEUE_FULL if route.shadow is not None else Drop.NO_ENDPOINT).value)
+            return
+        pair = Pair(link, number, route, compared, head, body)
+        link.pairs[number] = pair
+        self._held += pair.size
+        now = pair.arrived = monotonic()
+        pair.waiting = 1 if route.control is None else 2  # before any of them can end
+        pair.shadow = self._call(pair, route.shadow, host, now)
+        if route.control is not None:
+            pair.control = self._call(pair, route.control, host, now)
+        self._settle(pair)
+
+    def _call(self, pair: Pair, leg: Leg, host: bytes, now: float) -> Call:
+        shadowing = pair.route.shadowing
+        pool = self.upstreams.pick(leg.index)
+        head = pair.route.heads.copy(pair.head, leg.host(host, b"" if pool is None else pool.endpoint.authority))
+        request = framed(head, pair.body, is_chunked(pair.head))
+        call = Call(
+            request, pair.method == b"HEAD", shadowing.max_body, now + shadowing.timeout, lambda _: self._ended(pair)
+        )
+        self._start(call, pool, now)
+        return call
+
+    def _start(self, call: Call, pool: Pool | None, now: float) -> None:
+        self._calls.add(call)
+        if pool is None:
+            call.refused(ErrorKind.NO_ENDPOINT)
+        else:
+            call.start(pool, now)
+
+    def _ended(self, pair: Pair) -> None:
+        pair.waiting -= 1
+        if pair.shadow is not None and (pair.route.control is None or pair.control is not None):
+            self._settle(pair)  # else `request` is still at it
+
+    def answered(self, pair: Pair, answer: Answer) -> None:
+        """The primary's answer has come."""
+        pair.primary = answer
+        pair.size += len(answer.body)
+        self._held += len(answer.body)
+        self._settle(pair)
+
+    def gone(self, pair: Pair, why: str) -> None:
+        """The primary's answer will not come."""
+        pair.gone = why
+        self._settle(pair)
+
+    def _settle(self, pair: Pair) -> None:
+        if not pair.settled:
+            return
+        self._end(pair)
+        route, shadow = pair.route, pair.shadow
+        assert shadow is not None
+        for call in (shadow, pair.control):
+            if call is not None:
+                self._calls.discard(call)
+        route.findings.outcome(shadow.outcome)
+        if shadow.outcome == calls.OK:
+            route.window.succeeded()
+        elif shadow.outcome != calls.TOO_LARGE:
+            route.window.failed(monotonic())
+        if not pair.compared:
+            route.findings.dropped(Drop.NOT_STABLE.value)
+        elif pair.gone:
+            route.findings.dropped(pair.gone)
+        elif shadow.answer is None:
+            route.findings.dropped(_DROP_OF[shadow.outcome])
+        else:
+            self._comparisons.compare(pair)
+
+    def _end(self, pair: Pair) -> None:
+        del pair.link.pairs[pair.number]
+        self._held -= pair.size
+        pair.link.ended(pair.route.name)
+        self._touch(pair.route.name)
+
+    def _touch(self, name: str) -> None:
+        self._touched.add(name)
+        if not self._flushing:
+            self._flushing = True
+            self._later(self.flush)
+
+    def call_stable(self, pair: Pair, done: Callable[[Call], None]) -> None:
+        """Send the pair's request to stable a second time."""
+        shadowing, now = pair.route.shadowing, monotonic()
+        request = framed(again(pair.head), pair.body, is_chunked(pair.head))
+
+        def ended(call: Call) -> None:
+            self._calls.discard(call)
+            done(call)
+
+        call = Call(request, pair.method == b"HEAD", shadowing.max_body, now + shadowing.timeout, ended)
+        self._start(call, self.upstreams.pick(pair.route.stable), now)
+
+    # Connections and time
+
+    def _start_dial(self, pool: Pool, upstream: Upstream) -> None:
+        assert self._snapshot is not None
+        limits = self._snapshot.limits
+        self._dialler(pool, upstream, ResponseParser(self._table, limits.response_head, limits.response_headers))
+
+    def _spawn(self, pool: Pool, upstream: Upstream, response: ResponseParser) -> None:
+        assert self._snapshot is not None
+        timeout = self._snapshot.timeouts.connect
+        spawn(dial(pool, upstream, response, timeout), f"dial {pool.endpoint.url}", self._on_error)
+
+    def expire(self, now: float) -> None:
+        """It is `now`: end calls that are past their deadline, close connections that have idled, open windows again."""
+        for call in [call for call in self._calls if call.deadline <= now]:
+            call.time_out()
+        for pool in self.upstreams.all():
+            for connection in pool.expired(now):
+                connection.close()
+        self._touched.update(name for name, route in self.routes.items() if route.window.backed_off)
+        self.flush()
