@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from admin.auth import Tokens
+from admin.diffs import Diffs
 from admin.gateway import Gateway
 from admin.logs import Logger
 from admin.rates import Rates
@@ -33,6 +34,7 @@ class Context:
     store: Store
     tokens: Tokens
     rates: Rates
+    diffs: Diffs
     settings: Settings
     log: Logger
     started_at: float

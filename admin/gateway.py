@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from admin.audit import Auditor, Intent
+from admin.diffs import Begun, Diffs
 from admin.document import Document, fingerprint
 from admin.live import UNCHANGED, RouteState, carry_over, carry_shadow_over, shadow_in_force
 from admin.logs import Logger
@@ -91,6 +92,16 @@ def lay(
     return Laid(document, snapshot, kept, dropped, tuple(afresh))
 
 
+def begun(laid: Laid, names: Iterable[str]) -> dict[str, Begun | None]:
+    """Where the diffs of these routes begin, and of what shadow they are."""
+    found: dict[str, Begun | None] = {}
+    for name in names:
+        state = laid.states.get(name, UNCHANGED)
+        shadow = shadow_in_force(state, laid.document.config.routes[name])
+        found[name] = None if shadow is None else Begun(state.since, shadow.upstream, shadow.compare.ignore)
+    return found
+
+
 def adoption(laid: Laid, before: Mapping[str, RouteState], revision: int) -> Change:
     """What the store is to keep of a document that replaces the one there was, with `before` over it."""
     change = Change(revision, {DOCUMENT: laid.document.to_json()})
@@ -124,7 +135,7 @@ class Gateway:
         revision: int,
         document_revision: int,
         revisions: dict[str, int],
-        compared: Callable[[], Mapping[str, str]],
+        diffs: Diffs,
     ) -> None:
         self.node = node
         self.laid = laid
@@ -135,7 +146,7 @@ class Gateway:
         self.running = laid.document.config
         """What the sockets and processes were made from."""
         self._revisions = revisions
-        self._compared = compared
+        self._diffs = diffs
         self._auditor = Auditor(node)
         self._secret = secret
         self._publisher = publisher
@@ -184,6 +195,7 @@ class Gateway:
             receipt = await self._publish(Publish(revision, overlays, None, in_flight, _shadowing(laid.snapshot)))
             before = {name: self.state(name).to_json() for name in states}
             self.laid, self.revision = laid, revision
+            self._diffs.adopt(begun(laid, states), whole=False)
             self._revisions.update(dict.fromkeys(states, revision))
             if intent.action == "cutback":
                 for name in states:
@@ -201,7 +213,7 @@ class Gateway:
         async with self._lock:
             self._check_if_match(intent, [self.document_revision])
             revision = self.revision + 1
-            laid = lay(document, compiled, self.laid.states, revision, self._compared())
+            laid = lay(document, compiled, self.laid.states, revision, self._diffs.compared())
             if intent.dry_run:
                 return Outcome(self.revision, laid, tuple(laid.document.config.routes), None)
             receipt = await self._publish(self._everything(laid, revision))
@@ -217,6 +229,7 @@ class Gateway:
                 *self._auditor.dropped(laid.dropped, self.laid.states, laid.states, revision, receipt),
             ]
             self.laid, self.revision, self.document_revision = laid, revision, revision
+            self._diffs.adopt(begun(laid, laid.document.config.routes), whole=True)
             self._revisions = {name: at for name, at in self._revisions.items() if name in laid.states}
             self.journal.add(change)
         return await self._kept(change, intent, laid, tuple(laid.document.config.routes), receipt)

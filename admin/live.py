@@ -214,6 +214,11 @@ def unset_shadow(state: RouteState, route: DeclaredRoute, since: int) -> RouteSt
     return replace(state, shadow=None)
 
 
+def afresh(state: RouteState, since: int) -> RouteState:
+    """With diffs that begin at that revision."""
+    return replace(state, since=since)
+
+
 def shadow_in_force(state: RouteState, route: DeclaredRoute) -> Shadow | None:
     return route.shadow if state.shadow is None else state.shadow.shadow
 

@@ -45,6 +45,7 @@ class GatewayCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from self._traffic()
         yield from self._state()
+        yield from self._shadows()
         yield from self._workers()
         yield from self._control_plane()
 
@@ -91,6 +92,35 @@ class GatewayCollector(Collector):
             for endpoint in upstream.endpoints:
                 healthy.add_metric([upstream.name, endpoint.url], 1.0)
         yield from (weight, cut_back, cutbacks, healthy)
+
+    def _shadows(self) -> Iterator[Metric]:
+        diffs, gateway = self._context.diffs, self._context.gateway
+        percent = GaugeMetricFamily("headgate_shadow_percent", "Of the requests, in force.", labels=["route"])
+        for route in gateway.snapshot.routes:
+            if route.shadow is not None:
+                percent.add_metric([route.name], route.shadow.percent)
+        yield percent
+        for name, text, label, counts in (
+            ("shadow_requests", "Copies sent to the shadow, by what became of them.", "outcome", diffs.outcomes),
+            ("shadow_dropped", "Requests in the sample that were not compared.", "reason", diffs.dropped),
+            ("diffs", "Compared pairs, by what is ignored now.", "verdict", diffs.verdicts()),
+        ):
+            family = CounterMetricFamily(f"headgate_{name}", text, labels=["route", label])
+            for (of_route, value), count in counts.items():
+                family.add_metric([of_route, value], count)
+            yield family
+        copied = CounterMetricFamily("headgate_shadow_copied", "Requests copied by the workers.", labels=["route"])
+        for of_route, count in diffs.copied.items():
+            copied.add_metric([of_route], count)
+        yield copied
+        process = self._context.rates.workers.shadow
+        up = float(process is not None and process.ready)
+        yield GaugeMetricFamily("headgate_shadow_up", "1 while the shadow process takes copies.", value=up)
+        restarts = 0 if process is None else process.restarts
+        yield CounterMetricFamily("headgate_shadow_restarts", "Shadow processes that were replaced.", value=restarts)
+        yield CounterMetricFamily(
+            "headgate_diffs_store_failures", "Attempts to store diffs that failed.", value=diffs.failures
+        )
 
     def _workers(self) -> Iterator[Metric]:
         rates = self._context.rates

@@ -22,6 +22,8 @@ from setproctitle import setproctitle
 from proxy.control import (
     HEARTBEAT_SECONDS,
     Channel,
+    DiffReport,
+    DiffsWanted,
     Drain,
     Failed,
     Heartbeat,
@@ -46,6 +48,7 @@ LAST_CHANCE_SECONDS = 5.0
 
 class AdminProcess:
     def __init__(self, settings: Settings) -> None:
+        from admin.diffs import Diffs
         from admin.logs import start_logging
         from admin.rates import Rates
 
@@ -61,6 +64,9 @@ class AdminProcess:
         # connection to the supervisor, and what came over it
         self._channel = Channel(self._received, self._supervisor_lost)
         self._rates = Rates(self._loop.time)
+        self._diffs = Diffs(
+            self._channel.send, lambda error: self._log.error("diffs could not be stored", error=str(error))
+        )
         self._in_force: asyncio.Future[InForce] = self._loop.create_future()
 
     async def run(self, control: socket.socket) -> int:
@@ -87,7 +93,9 @@ class AdminProcess:
         from admin.publisher import SupervisorGoneError
         from admin.startup import StartError, start
 
-        self._started = started = await start(self._settings, self._in_force, self._channel.send, self._log)
+        self._started = started = await start(
+            self._settings, self._in_force, self._channel.send, self._diffs, self._log
+        )
         try:
             receipt = await started.gateway.publish_all()
         except SupervisorGoneError:
@@ -99,7 +107,7 @@ class AdminProcess:
         try:
             if started.pending is not None:
                 await started.gateway.journal.keep(started.pending)
-            self.server = await Server.start(started, self._settings, self._rates, self._log)
+            self.server = await Server.start(started, self._settings, self._rates, self._diffs, self._log)
         except ServeError as error:
             raise StartError(str(error)) from error
 
@@ -108,6 +116,7 @@ class AdminProcess:
             await self.server.stop()
         if self._started is not None:
             await self._started.gateway.journal.close(self._patience)
+            await self._diffs.close(self._patience)
             await self._started.store.close()
         self._channel.close()
         await asyncio.sleep(0)  # lets the transport write out what is left
@@ -121,6 +130,9 @@ class AdminProcess:
         match message:
             case Stats():
                 self._rates.add(message)
+                self._diffs.received(message)
+            case DiffReport() | DiffsWanted():
+                self._diffs.received(message)
             case Published() if self._started is not None:
                 self._started.publisher.answered(message)
             case Workers():

@@ -14,6 +14,7 @@ from admin.api.app import make_app
 from admin.api.configuration import reload_file
 from admin.auth import bootstrap, write_private
 from admin.context import Context
+from admin.diffs import Diffs
 from admin.logs import Logger
 from admin.rates import Rates
 from admin.startup import Settings, Started
@@ -34,14 +35,14 @@ class Server:
         self._tls = tls
 
     @classmethod
-    async def start(cls, started: Started, settings: Settings, rates: Rates, log: Logger) -> Server:
+    async def start(cls, started: Started, settings: Settings, rates: Rates, diffs: Diffs, log: Logger) -> Server:
         """Raises ServeError."""
         admin = started.gateway.config.admin
         try:
             tokens = await bootstrap(started.store, started.folder)
         except (StoreError, StoreUnusableError, OSError) as error:
             raise ServeError(f"the admin token cannot be made: {error}") from error
-        context = Context(started.gateway, started.store, tokens, rates, settings, log, _gateway_started())
+        context = Context(started.gateway, started.store, tokens, rates, diffs, settings, log, _gateway_started())
         tls = _tls(admin)
         listener = _listen(admin)
         runner = web.AppRunner(make_app(context), access_log=None, handle_signals=False, shutdown_timeout=1.0)

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from admin.audit import Auditor, Intent
 from admin.clock import utc_now
+from admin.diffs import Diffs
 from admin.document import Document, digest, from_file, from_kept
-from admin.gateway import DOCUMENT, ROUTE, Gateway, Laid, adoption, compile_document, lay
+from admin.gateway import DOCUMENT, ROUTE, Gateway, Laid, adoption, begun, compile_document, lay
 from admin.live import UNCHANGED, RouteState, Stamp, of_overlay
 from admin.logs import Logger
 from admin.publisher import Publisher
+from admin.state.diff_store import DiffStore, KeptDiffs
 from admin.state.engine import embedded_engine
 from admin.state.journal import Journal
-from admin.state.store import Change, Loaded, Store, StoreUnusableError
+from admin.state.store import Change, Loaded, Store, StoreError, StoreUnusableError
 from proxy.control import InForce, Message
 from routing.document import ConfigError
 from routing.snapshot import AS_DECLARED
@@ -60,7 +62,7 @@ def _make_folder(folder: Path) -> None:
 
 
 async def start(
-    settings: Settings, in_force: Awaitable[InForce], send: Callable[[Message], None], log: Logger
+    settings: Settings, in_force: Awaitable[InForce], send: Callable[[Message], None], diffs: Diffs, log: Logger
 ) -> Started:
     """Raises StartError."""
     document: Document | None = None
@@ -78,7 +80,8 @@ async def start(
         folder = Path(document.config.state.dir)
     _make_folder(folder)
     try:
-        store = Store(embedded_engine(folder))
+        engine = embedded_engine(folder)
+        store, diff_store = Store(engine), DiffStore(engine)
         loaded = await store.open()
         facts = await _facts(store, loaded)
     except (StoreUnusableError, OSError) as error:
@@ -88,13 +91,24 @@ async def start(
         raise StartError(_one_line(refused))
     document = _choose(settings, loaded, document, refused, log)
     base = _base(loaded, at_workers, log)
-    laid = await asyncio.to_thread(_lay, document, base, facts)
+    found = await _found(diff_store, log)
+    laid = await asyncio.to_thread(_lay, document, base, facts, {name: kept.upstream for name, kept in found.items()})
     for name, why in laid.dropped.items():
         log.warning("live state dropped", route=name, why=why)
     journal = Journal(store, loaded.revision, lambda error: log.error("a change could not be stored", error=str(error)))
     publisher = Publisher(facts["node"], send)
-    gateway, pending = _gateway(laid, loaded, base, facts, publisher, journal, log)
+    gateway, pending = _gateway(laid, loaded, base, facts, publisher, journal, diffs, log)
+    diffs.open(diff_store, found, begun(laid, laid.document.config.routes))
     return Started(gateway, publisher, store, folder, pending)
+
+
+async def _found(store: DiffStore, log: Logger) -> dict[str, KeptDiffs]:
+    """Earlier diffs. The gateway can do without."""
+    try:
+        return await store.load()
+    except StoreError as error:
+        log.error("what was found of shadows cannot be read; it begins anew", error=str(error))
+        return {}
 
 
 async def _facts(store: Store, loaded: Loaded) -> Mapping[str, str]:
@@ -165,12 +179,12 @@ def _base(loaded: Loaded, at_workers: InForce, log: Logger) -> Base:
     return Base(at_workers.revision, states, tuple(taken))
 
 
-def _lay(document: Document, base: Base, facts: Mapping[str, str]) -> Laid:
+def _lay(document: Document, base: Base, facts: Mapping[str, str], compared: Mapping[str, str]) -> Laid:
     try:
         compiled = compile_document(document, bytes.fromhex(facts["secret"]))
     except ConfigError as error:
         raise StartError(_one_line(error)) from error
-    return lay(document, compiled, base.states, base.revision + 1, {})
+    return lay(document, compiled, base.states, base.revision + 1, compared)
 
 
 def _gateway(
@@ -180,6 +194,7 @@ def _gateway(
     facts: Mapping[str, str],
     publisher: Publisher,
     journal: Journal,
+    diffs: Diffs,
     log: Logger,
 ) -> tuple[Gateway, Change | None]:
     """The revision grows at once where what is published now is not what the workers and the store have."""
@@ -198,7 +213,7 @@ def _gateway(
         revision=revision,
         document_revision=revision if changed or row is None else row.revision,
         revisions=revisions | dict.fromkeys((*laid.dropped, *laid.afresh, *base.taken_over), revision),
-        compared=dict,
+        diffs=diffs,
     )
     if revision == loaded.revision:
         return gateway, None

@@ -144,6 +144,12 @@ class RouteShadow(Answer):
     compare: dict[str, JsonValue]
     live: LiveKeys | None = Field(description="null where all is as declared")
     since: int = Field(description="the revision at which the diffs were last started afresh; 0 is never")
+    compared: int
+    matched: int
+    mismatched: int
+    unknown: int
+    dropped: int = Field(description="in the sample and not compared, for whatever reason")
+    findings: int = Field(description="fields that people should look at")
 
 
 class RouteUpstream(Answer):
@@ -239,6 +245,12 @@ class WorkerAnswer(Answer):
     started_at: str
 
 
+class ShadowProcess(Answer):
+    pid: int = Field(description="0 between two")
+    ready: bool
+    restarts: int
+
+
 class ConfigStatus(Answer):
     path: str
     source: Literal["file", "api"]
@@ -263,6 +275,7 @@ class StatusAnswer(Answer):
     revision: int
     workers: list[WorkerAnswer]
     worker_restarts: int
+    shadow: ShadowProcess | None = Field(description="null until a route has a shadow")
     config: ConfigStatus
     store: StoreStatus
 

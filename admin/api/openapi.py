@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,9 +19,9 @@ _MEANING = {
     400: "the body cannot be read",
     401: "no token, or an unknown one",
     403: "the token's role is too low",
-    404: "no such route",
+    404: "no such route, or nothing of that id",
     408: "the body did not come in time",
-    409: "it is not cut back",
+    409: "the present state does not allow it",
     412: "it has changed since the revision in If-Match",
     413: "the body is too large",
     415: "the body's type is not taken here",
@@ -85,9 +86,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if "{route}" in operation.path:
-        found.append({"name": "route", "in": "path", "required": True, "schema": {"type": "string"}})
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"{(\w+)}", operation.path)
+    ]
     schema = operation.query.model_json_schema()
     for name, of_name in schema.get("properties", {}).items():
         found.append(

@@ -59,6 +59,7 @@ def _change(
 
 ONE_CUTBACK = "/v1/routes/{route}/cutback"
 SHADOW = "/v1/routes/{route}/shadow"
+DIFFS = "/v1/routes/{route}/diffs"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -148,6 +149,36 @@ OPERATIONS: tuple[Operation, ...] = (
         "the shadow as declared again",
         shadow_models.ShadowAnswer,
         models.RestoreBody,
+        (404, 409),
+    ),
+    Operation(
+        "GET",
+        DIFFS,
+        shadows.get_diffs,
+        "fields by mismatch rate, noise told from news",
+        shadow_models.DiffsAnswer,
+        query=shadow_models.DiffsQuery,
+        refusals=(404, 409),
+    ),
+    Operation(
+        "GET", DIFFS + "/{id}", shadows.get_diff, "one diff whole", shadow_models.DiffAnswer, refusals=(404, 503)
+    ),
+    _change(
+        "DELETE",
+        DIFFS,
+        shadows.delete_diffs,
+        "start the diffs afresh",
+        shadow_models.ShadowAnswer,
+        models.RestoreBody,
+        (404, 409),
+    ),
+    _change(
+        "POST",
+        DIFFS + "/ignore",
+        shadows.post_ignore,
+        "ignore a field, in what was found before too",
+        shadow_models.ShadowAnswer,
+        shadow_models.IgnoreBody,
         (404, 409),
     ),
     Operation("GET", "/v1/upstreams", reading.get_upstreams, "upstreams, endpoints, health", models.UpstreamsAnswer),

@@ -16,6 +16,7 @@ from admin.api.models import (
     HealthAnswer,
     NoQuery,
     RoutesAnswer,
+    ShadowProcess,
     StatusAnswer,
     StoreStatus,
     UpstreamAnswer,
@@ -52,6 +53,7 @@ async def get_status(call: Call) -> Reply:
             for worker in context.rates.workers.workers
         ],
         worker_restarts=context.rates.workers.restarts,
+        shadow=None if (shadow := context.rates.workers.shadow) is None else ShadowProcess(**asdict(shadow)),
         config=ConfigStatus(
             path=str(context.settings.config),
             source="api" if document.source == "api" else "file",
@@ -113,12 +115,16 @@ async def get_audit(call: Call) -> Reply:
 
 def _checks(context: Context) -> dict[str, bool]:
     workers = context.rates.workers.workers
-    return {
+    checks = {
         "workers": any(worker.ready for worker in workers),
         "all_workers": bool(workers) and all(worker.ready for worker in workers),
         "configuration": context.reload_error is None,
         "store": context.gateway.journal.pending == 0,
     }
+    if any(route.shadow is not None for route in context.gateway.snapshot.routes):
+        shadow = context.rates.workers.shadow
+        checks["shadow"] = shadow is not None and shadow.ready
+    return checks
 
 
 def _ready(context: Context) -> bool:

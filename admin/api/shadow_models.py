@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from admin.api.models import REASON, Answer, Body, NoShadow, ReceiptAnswer, RouteShadow
+from admin.api.models import REASON, Answer, Body, NoShadow, Query, ReceiptAnswer, RouteShadow
 
 
 def _key(text: str, kind: JsonValue) -> Any:
@@ -40,3 +40,85 @@ class ShadowAnswer(Answer):
     dry_run: bool = False
     persisted: bool = True
     warnings: list[str] = Field(default_factory=list)
+
+
+class IgnoreBody(Body):
+    field: str = Field(max_length=1024, description="$.timestamp, $..request_id, header:date, status or body")
+    ignored: bool = Field(True, description="false to compare it again")
+    reason: str = REASON
+
+
+class DiffsQuery(Query):
+    limit: int = Field(100, ge=1, le=1000, description="of each list")
+    endpoint: str | None = Field(None, description="only this endpoint's, such as /orders/{id}")
+
+
+class DiffExample(BaseModel):
+    """One pair, as far as this field goes; `id` brings the whole."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    primary: str
+    shadow: str
+
+
+class DiffField(BaseModel):
+    """One field of one endpoint."""
+
+    model_config = ConfigDict(extra="allow")
+
+    endpoint: str
+    field: str = Field(description="$.items[*].price, status, header:location, body")
+    kind: str
+    count: int = Field(description="pairs in which it was seen to differ")
+    rate: float = Field(description="their share of the endpoint's pairs")
+    noise: float = Field(description="how often stable differs from itself there, as far as it was asked twice")
+    excess: float = Field(description="what the noise does not explain of the rate")
+    evidence: float = Field(description="the e-value: `needed` or more is a finding")
+    needed: float
+    why: str = Field(description="a sentence")
+    first_seen: str
+    last_seen: str
+    examples: list[DiffExample]
+
+
+class DiffsAnswer(BaseModel):
+    """What was found since `since`, worst first."""
+
+    model_config = ConfigDict(extra="allow")
+
+    route: str
+    upstream: str
+    since: int
+    compared: int
+    matched: int
+    mismatched: int
+    unknown: int
+    dropped: dict[str, int] = Field(description="in the sample and not compared, by reason")
+    findings: list[DiffField] = Field(description="what people should look at")
+    noise: list[DiffField] = Field(description="what was explained away")
+    watching: list[DiffField] = Field(description="what differs and is not yet proven either way")
+    diff_rate: float = Field(description="share of the pairs that show one of the findings")
+    unknown_reasons: dict[str, int]
+    outcomes: dict[str, int] = Field(description="of the calls to the shadow")
+    endpoints: list[dict[str, JsonValue]]
+    latency: list[dict[str, JsonValue]]
+    notes: list[dict[str, JsonValue]]
+
+
+class DiffAnswer(BaseModel):
+    """One pair whole, as far as it may be stored."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    at: str
+    endpoint: str
+    method: str
+    path: str
+    request_id: str
+    primary: dict[str, JsonValue]
+    shadow: dict[str, JsonValue]
+    differences: list[dict[str, JsonValue]]
+    noise: list[dict[str, JsonValue]]

@@ -15,6 +15,7 @@ from admin.api.models import (
     RouteUpstream,
 )
 from admin.context import Context
+from admin.diffs import Diffs
 from admin.gateway import Laid
 from admin.live import UNCHANGED, LiveCutback, RouteState, effective, shadow_in_force
 from admin.publisher import Receipt
@@ -51,18 +52,24 @@ def effective_in(laid: Laid, name: str) -> dict[str, float]:
     return {upstream: _plain(share) for upstream, share in (zero | effective(laid.snapshot, route)).items()}
 
 
-def shadow_in(laid: Laid, name: str) -> RouteShadow | NoShadow:
+def shadow_in(laid: Laid, name: str, diffs: Diffs) -> RouteShadow | NoShadow:
     state = laid.states.get(name, UNCHANGED)
     shadow = shadow_in_force(state, laid.document.config.routes[name])
     if shadow is None:
         return NoShadow()
-    live = state.shadow
+    live, found = state.shadow, diffs.judged(name)
     return RouteShadow(
         **shadow.model_dump(mode="json", by_alias=True),
         live=None
         if live is None
         else LiveKeys(by=live.stamp.by, at=live.stamp.at, reason=live.stamp.reason, keys=live.given),
         since=state.since,
+        compared=found["compared"],
+        matched=found["matched"],
+        mismatched=found["mismatched"],
+        unknown=found["unknown"],
+        dropped=sum(found["dropped"].values()),
+        findings=len(found["findings"]),
     )
 
 
@@ -84,7 +91,7 @@ def route_answer(context: Context, name: str, rates: dict[Pair, Rate]) -> RouteA
         cutback=cutback_of(state.cutback),
         sticky=None if route.sticky is None else _document(route.sticky),
         rules=[_document(rule) for rule in route.rules],
-        shadow=shadow_in(laid, name),
+        shadow=shadow_in(laid, name, context.diffs),
         rollout=None,
         upstreams={
             upstream: _route_upstream(gateway.snapshot, upstream, rates.get((name, upstream), NO_TRAFFIC))

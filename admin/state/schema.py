@@ -7,10 +7,22 @@ is what every change compares and sets, so that two writers can't both succeed.
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, PrimaryKeyConstraint, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
 
 # The newest migration. Alembic costs a fifth of a second to import: it is, only where an older database says another.
-SCHEMA = "0001"
+SCHEMA = "0002"
 
 # Alembic's own, as it makes it.
 version = Table(
@@ -64,4 +76,24 @@ meta = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+# `value` is JSON, as a text: a state may be a megabyte, written every few seconds, and orjson takes a fifth of the time.
+diffs = Table(
+    "diffs",
+    metadata,
+    Column("route", String(255), primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Column("upstream", String(255), nullable=False),
+    Column("value", Text, nullable=False),
+)
+
+diff_examples = Table(
+    "diff_examples",
+    metadata,
+    Column("route", String(255), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("at", Float, nullable=False),  # Unix time
+    Column("value", Text, nullable=False),
+    Index("diff_examples_age", "route", "at"),
 )

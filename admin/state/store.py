@@ -101,7 +101,7 @@ class Store:
                 rows = await connection.execute(select(kept))
                 states = {(row.scope, row.name): Kept(row.revision, row.value) for row in rows}
         except (SQLAlchemyError, OSError, ValueError) as error:  # ValueError: a JSON column that holds something else
-            raise StoreUnusableError(_one_line(error)) from error
+            raise StoreUnusableError(one_line(error)) from error
         revision = states.pop(REVISION, Kept(0, None)).revision
         return Loaded(revision, names, states)
 
@@ -117,7 +117,7 @@ class Store:
                 if new:
                     await connection.execute(insert(meta), new)
         except SQLAlchemyError as error:
-            raise StoreUnusableError(_one_line(error)) from error
+            raise StoreUnusableError(one_line(error)) from error
         return {**values, **known}
 
     async def commit(self, expected: int, change: Change) -> None:
@@ -129,7 +129,7 @@ class Store:
                 if change.audit:
                     await connection.execute(insert(audit), [_audit_row(entry) for entry in change.audit])
         except SQLAlchemyError as error:
-            raise StoreError(_one_line(error)) from error
+            raise StoreError(one_line(error)) from error
 
     async def entries(self, *, route: str | None, before: int | None, limit: int) -> list[AuditEntry]:
         """The audit log, newest first; `before` is the id that the page before ended with."""
@@ -142,7 +142,7 @@ class Store:
             async with self._engine.connect() as connection:
                 return [_audit_entry(row) for row in await connection.execute(query)]
         except SQLAlchemyError as error:
-            raise StoreError(_one_line(error)) from error
+            raise StoreError(one_line(error)) from error
 
     async def tokens(self) -> list[Token]:
         try:
@@ -150,7 +150,7 @@ class Store:
                 rows = await connection.execute(select(tokens).order_by(tokens.c.name))
                 return [Token(row.name, row.digest, row.role, row.created_at) for row in rows]
         except SQLAlchemyError as error:
-            raise StoreError(_one_line(error)) from error
+            raise StoreError(one_line(error)) from error
 
     async def put_token(self, token: Token) -> None:
         """Adds the token, or replaces the one of that name."""
@@ -160,7 +160,7 @@ class Store:
                 await connection.execute(delete(tokens).where(tokens.c.name == token.name))
                 await connection.execute(insert(tokens), row)
         except SQLAlchemyError as error:
-            raise StoreError(_one_line(error)) from error
+            raise StoreError(one_line(error)) from error
 
 
 async def _advance(connection: AsyncConnection, expected: int, revision: int) -> None:
@@ -227,7 +227,7 @@ def _audit_entry(row: Row[Any]) -> AuditEntry:
     return AuditEntry(**row._mapping)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """What the driver said, without SQLAlchemy's statement and link."""
     original = getattr(error, "orig", None) or error
     return " ".join(str(original).split()) or type(original).__name__
