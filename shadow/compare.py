@@ -54,9 +54,10 @@ class Comparer:
             return Compared("", by_shadow.differences(), notes=_unique(notes, one, two))
         three = _Side("third", third, self._rules)
         by_third = self._differences(one, three, notes)
-        # Only of use for a field in which both differ from the primary.
-        both = by_shadow.fields() & by_third.fields()
-        between = self._differences(two, three, notes).fields() if both else frozenset()
+        between = by_shadow.fields() | by_third.fields()
+        if by_shadow.fields() & by_third.fields() or (self._rules.tolerance and by_shadow.fields()):
+            # Two that differ from the primary may be alike, and with a tolerance even what is alike may differ from a third.
+            between = self._differences(two, three, notes).fields()
         return Compared(
             "", by_shadow.differences(), by_third.differences(), between, notes=_unique(notes, one, two, three)
         )

@@ -184,7 +184,8 @@ class FieldState:
         state.raw_evidence = Evidence.from_json(kept["raw"])
         state.profile = LearnedProfile.from_json(kept["profile"])
         state.profile_evidence = Evidence.from_json(kept["profile_evidence"])
-        state.shadow_strange, state.primary_strange, state.strange = (*kept["strange"][:2], dict(kept["strange"][2]))
+        state.shadow_strange, state.primary_strange, strange = kept["strange"]
+        state.strange = dict(strange)
         state.examples = Kept.from_json(kept["examples"])
         state.odd_first_seen, state.odd_last_seen, odd_examples = kept["odd"]
         state.odd_examples = Kept.from_json(odd_examples)
