@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import cast
 
 from shadow.jobs import Adopt, Done, Frames, Job, Ready, framed
 
@@ -69,7 +70,7 @@ class DifferProcess(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's are none by class
         if self._ended:
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         for frame in self._frames.feed(data):

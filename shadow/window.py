@@ -10,7 +10,7 @@ slow needs no rule: a fixed number under way is a lower rate.
 from __future__ import annotations
 
 FIRST = 32.0
-MOST = 256.0
+MOST = 512.0
 HOLD_SECONDS = 0.1
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0

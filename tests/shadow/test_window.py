@@ -13,12 +13,12 @@ LATER = 2 * HOLD_SECONDS
 def test_window_doubles_with_each_round_of_answers_up_to_the_most() -> None:
     window = Window()
     sizes = []
-    for _ in range(4):
+    for _ in range(5):
         for _ in range(window.room(0.0)):
             window.succeeded()
         sizes.append(window.room(0.0))
-    assert sizes == [64, 128, 256, 256]
-    assert MOST == 256
+    assert sizes == [64, 128, 256, 512, 512]
+    assert MOST == 512
 
 
 def test_failures_that_come_together_halve_it_once() -> None:
@@ -64,7 +64,7 @@ def test_recovers_by_itself() -> None:
         now += LATER
     now += LONGEST_PAUSE
     assert window.room(now) == 1
-    for _ in range(40_000):
+    for _ in range(150_000):
         window.succeeded()
     assert window.room(now) == MOST
     assert not window.backed_off
