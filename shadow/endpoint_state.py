@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from proxy.stats import EDGES
-from shadow.evidence import Evidence
 from shadow.field_state import FieldState
 from shadow.verdict import Compared, Difference, Third
 
@@ -184,16 +183,23 @@ class EndpointState:
             return 0.0
         return examined / self.examined * (self.examined + self.missed) / self.pairs
 
+    @property
+    def asked_always(self) -> bool:
+        """Whether there is a third answer to most pairs, and not only to those that differ."""
+        return 2 * self.thirds >= self.pairs
+
     def noise(self, field: FieldState) -> float | None:
         """The share of pairs in which stable differs from itself in a field; None where stable was never asked twice.
 
-        Stable is asked more often where the field differs than where not, so each share is taken for itself."""
+        Of the pairs in which the field differs it is counted. For the others it follows from exchangeability where stable is not
+        asked about them: as often as both others agree against the primary's answer, they would against the third."""
         rate, others = self.rate(field.differs), self.thirds - field.asked
-        if not field.asked and others <= 0:
-            return None
-        where_differing = field.asked_noisy / field.asked if field.asked else 0.0
-        elsewhere = field.third_only / others if others > 0 else 0.0
-        return rate * where_differing + (1.0 - rate) * elsewhere
+        if not field.asked:
+            return field.third_only / others if others > 0 else None
+        counted = rate * field.asked_noisy / field.asked
+        if self.asked_always:
+            return counted + (1.0 - rate) * (field.third_only / others if others > 0 else 0.0)
+        return min(1.0, counted + rate * field.stable_odd / field.asked)
 
     def noisy(self, field: FieldState) -> bool:
         """Whether stable differs from itself in a field so often that only the field's profile can be judged."""
@@ -202,10 +208,6 @@ class EndpointState:
             return False
         every_time = field.asked_noisy + field.third_only == self.thirds
         return self.thirds >= (FEW_THIRDS if every_time else ENOUGH_THIRDS)
-
-    def evidence(self, field: FieldState) -> Evidence:
-        """What a field is judged by."""
-        return field.profile_evidence if self.noisy(field) else field.raw_evidence
 
     def matches(self, ignored: frozenset[int]) -> int:
         """Pairs that differ in no field, or only in those at these places."""

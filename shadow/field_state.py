@@ -28,7 +28,8 @@ Found = Sequence[Difference]
 
 class FieldState:
     """`differs` counts pairs in which the field differs, `kinds` how. Of those pairs `asked` had a third answer, in `asked_noisy`
-    of which it differed from the primary's too; `third_only` counts pairs in which only the third answer differed.
+    of which it differed from the primary's too, and in `stable_odd` of these agreed with the shadow's; `third_only` counts pairs in
+    which only the third answer differed.
 
     `shadow_strange` and `primary_strange` count strange values, `strange` the shadow's by what is strange. `odd_examples` and the
     times beside them are of pairs in which only the shadow's value was.
@@ -51,6 +52,7 @@ class FieldState:
         "profile_evidence",
         "raw_evidence",
         "shadow_strange",
+        "stable_odd",
         "strange",
         "third_only",
         "turns",
@@ -63,6 +65,7 @@ class FieldState:
         self.kinds: dict[str, int] = {}
         self.asked = 0
         self.asked_noisy = 0
+        self.stable_odd = 0
         self.third_only = 0
         self.raw_evidence = Evidence()
         self.profile = LearnedProfile()
@@ -100,6 +103,7 @@ class FieldState:
         if x:
             self.asked += 1
             self.asked_noisy += y
+            self.stable_odd += y and not shadow_third
         else:
             self.third_only += y
         if third is Third.TRIGGERED:
@@ -142,6 +146,7 @@ class FieldState:
             self.kinds[kind] = self.kinds.get(kind, 0) + count
         self.asked += other.asked
         self.asked_noisy += other.asked_noisy
+        self.stable_odd += other.stable_odd
         self.third_only += other.third_only
         self.raw_evidence = together((self.raw_evidence, other.raw_evidence))
         self.profile_evidence = together((self.profile_evidence, other.profile_evidence))
@@ -165,7 +170,7 @@ class FieldState:
             "last_seen": self.last_seen,
             "differs": self.differs,
             "kinds": dict(self.kinds),
-            "asked": [self.asked, self.asked_noisy, self.third_only],
+            "asked": [self.asked, self.asked_noisy, self.stable_odd, self.third_only],
             "raw": self.raw_evidence.to_json(),
             "profile": self.profile.to_json(),
             "profile_evidence": self.profile_evidence.to_json(),
@@ -180,7 +185,7 @@ class FieldState:
         state.last_seen = kept["last_seen"]
         state.differs = kept["differs"]
         state.kinds = dict(kept["kinds"])
-        state.asked, state.asked_noisy, state.third_only = kept["asked"]
+        state.asked, state.asked_noisy, state.stable_odd, state.third_only = kept["asked"]
         state.raw_evidence = Evidence.from_json(kept["raw"])
         state.profile = LearnedProfile.from_json(kept["profile"])
         state.profile_evidence = Evidence.from_json(kept["profile_evidence"])

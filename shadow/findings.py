@@ -27,6 +27,9 @@ MOST_EXAMPLES = 64
 _FOUND_EVERY = 20
 _NOISY_EVERY = 100
 _EXPLAINED_EVERY = 4
+_AMPLE = 10.0
+"""So many times the evidence that is needed: a few fields more don't put it in doubt again."""
+
 _EXPLAINED = 20
 """Noisy answers of stable after which a field that shows no excess counts as explained."""
 
@@ -147,11 +150,10 @@ class RouteFindings:
         return wanted
 
     def _every(self, state: EndpointState, field: FieldState) -> int:
-        noisy = state.noisy(field)
-        value = (field.profile_evidence if noisy else field.raw_evidence).value
-        if noisy:
+        if state.noisy(field):
             return _NOISY_EVERY
-        if value >= needed(self._hypotheses):
+        value = field.raw_evidence.value
+        if value >= _AMPLE * needed(self._hypotheses):
             return _FOUND_EVERY
         return _EXPLAINED_EVERY if value < 1.0 and field.asked_noisy + field.third_only >= _EXPLAINED else 1
 

@@ -199,7 +199,7 @@ def _shown(one: Judged, verdict: Verdict, alpha: float) -> dict[str, Any]:
         "evidence": float(f"{one.value:.4g}"),
         "needed": verdict.hypotheses / alpha,
         "pairs": one.state.pairs,
-        "second_answers": field.asked if field.asked else one.state.thirds,
+        "second_answers": one.state.thirds if one.state.asked_always or not field.asked else field.asked,
         "first_seen": _time(field.first_seen),
         "last_seen": _time(field.last_seen),
         "examples": _examples(field.examples),

@@ -64,7 +64,7 @@ def watched(state: EndpointState, field: FieldState, rate: float, value: float, 
 def _against(state: EndpointState, field: FieldState, noise: float | None) -> str:
     if noise is None:
         return "and stable was never asked twice, so nobody can say whose doing it is"
-    asked = state.thirds if 2 * state.thirds >= state.pairs else field.asked
+    asked = state.thirds if state.asked_always or not field.asked else field.asked
     return f"in {percent(noise)} between two answers of stable ({asked:,} asked)"
 
 
