@@ -27,6 +27,8 @@ COMMANDS = {
     "weights": "traffic",
     "cutback": "traffic",
     "restore": "traffic",
+    "shadow": "shadows",
+    "diffs": "shadows",
     "explain": "explain",
     "audit": "audit",
     "health": "health",

@@ -54,4 +54,7 @@ def _target(entry: dict[str, Any]) -> str:
         return str(after["cutback"]["mode"])
     if entry["action"] == "weights" and after.get("weights"):
         return " ".join(f"{name}={weight:g}" for name, weight in after["weights"]["weights"].items())
+    if entry["action"] == "shadow" and after.get("shadow"):
+        keys = after["shadow"]["given"].items()
+        return " ".join(f"{key}={value}" for key, value in keys if not isinstance(value, dict | list))
     return "-"

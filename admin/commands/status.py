@@ -95,6 +95,8 @@ def _worries(status: dict[str, Any]) -> list[str]:
         worries.append(f"in the configuration, but only after a restart: {', '.join(config['needs_restart'])}")
     if store["pending"]:
         worries.append(f"{store['pending']} changes are in force but not yet stored")
+    if status["shadow"] and not status["shadow"]["ready"]:
+        worries.append("the shadow process is away, so nothing is compared")
     return worries
 
 
@@ -128,7 +130,19 @@ def _notes(route: dict[str, Any]) -> list[tuple[str, bool]]:
         notes.append((f"{route['route']}: {_said('cut back', route['cutback'], route['cutback']['mode'])}", True))
     if route["live"]:
         notes.append((f"{route['route']}: {_said('weights set', route['live'])}", False))
+    if shadow := route["shadow"]:
+        notes.append((f"{route['route']}: {_shadow(shadow)}", shadow["findings"] > 0))
     return notes
+
+
+def _shadow(shadow: dict[str, Any]) -> str:
+    from admin.render import counted, percent
+
+    line = (
+        f"{percent(shadow['percent'])} copied to {shadow['upstream']}, {counted(shadow['compared'], 'pair')} compared, "
+    )
+    line += f"{shadow['mismatched']} mismatched, {counted(shadow['findings'], 'finding')}"
+    return line + (f", {shadow['dropped']} dropped" if shadow["dropped"] else "")
 
 
 def _said(what: str, stamp: dict[str, Any], mode: str = "") -> str:

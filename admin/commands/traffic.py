@@ -59,7 +59,7 @@ def weights(
     line = f"{route}: {_shares(answer['weights'])}"
     if answer["cutback"]:
         line += f", in force after `headgate restore {route}`: it is cut back to {before['stable']}"
-    _finish(answer, line, wants_json(ctx, as_json))
+    finish(answer, line, wants_json(ctx, as_json))
 
 
 def cutback(
@@ -93,7 +93,7 @@ def cutback(
         line = f"cut back {route} to {stable}"
     else:
         line = f"cut back {', '.join(answer['routes'])}, each to its stable upstream"
-    _finish(answer, line, wants_json(ctx, as_json))
+    finish(answer, line, wants_json(ctx, as_json))
 
 
 def restore(
@@ -110,7 +110,7 @@ def restore(
     path = _cutback_path(route, all_routes)
     with connect(ctx, admin, token, state) as api:
         answer = api.call("DELETE", path, _body(reason=reason) or None)
-    _finish(answer, f"restored {route or ', '.join(answer['routes'])}", wants_json(ctx, as_json))
+    finish(answer, f"restored {route or ', '.join(answer['routes'])}", wants_json(ctx, as_json))
 
 
 def _cutback_path(route: str | None, all_routes: bool) -> str:
@@ -130,7 +130,7 @@ def _shares(weights: dict[str, float]) -> str:
     return ", ".join(f"{name} {percent(weight / total * 100)}" for name, weight in weights.items())
 
 
-def _finish(answer: dict[str, Any], line: str, as_json: bool) -> None:
+def finish(answer: dict[str, Any], line: str, as_json: bool) -> None:
     """Print the outcome; exit code 1 where the change is not in force everywhere."""
     receipt = answer["receipt"]
     if as_json:

@@ -24,6 +24,7 @@ STATUS: dict[str, Any] = {
     "workers": [{"worker": 0, "ready": True}, {"worker": 1, "ready": True}],
     "config": {"error": None, "needs_restart": []},
     "store": {"pending": 0},
+    "shadow": None,
 }
 
 
@@ -49,6 +50,14 @@ def test_status_shows_weights_set_and_in_force(headgate: Headgate, admin: FakeAd
         "       canary         5 %     0 %    1.0    50.00 %  250 ms  NO",
         "shop: cut back (cut) by token:admin at 2026-01-01T00:00:00Z: orders fail",
     ]
+
+
+def test_status_shows_what_is_copied_and_that_nothing_can_be(headgate: Headgate, admin: FakeAdmin, state: Path) -> None:
+    shadow = {"upstream": "next", "percent": 10, "compared": 200, "mismatched": 3, "findings": 1, "dropped": 4}
+    answers(admin, STATUS | {"shadow": {"pid": 7, "ready": False, "restarts": 1}}, route(shadow=shadow))
+    lines = headgate("status", "--state", str(state)).out.splitlines()
+    assert lines[1] == "the shadow process is away, so nothing is compared"
+    assert lines[-1] == "shop: 10 % copied to next, 200 pairs compared, 3 mismatched, 1 finding, 4 dropped"
 
 
 def test_status_without_traffic_shows_no_rates(headgate: Headgate, admin: FakeAdmin, state: Path) -> None:
