@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from admin.state.diff_store import DiffStore
 from admin.state.engine import FILE, embedded_engine
 from admin.state.migrate import known_revisions, upgrade
 from admin.state.schema import SCHEMA, metadata
@@ -163,6 +164,16 @@ async def test_reading_the_audit_log_disturbs_no_change_under_way(store: Store) 
 
 def test_the_newest_migration_is_the_schema_of_the_code() -> None:
     assert max(known_revisions()) == SCHEMA
+
+
+async def test_an_older_database_is_brought_up_to_date_with_what_it_holds(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade, "0001")
+        await connection.execute(text("INSERT INTO kept VALUES ('route', 'shop', 3, '{\"weights\": null}')"))
+        await connection.execute(text("INSERT INTO kept VALUES ('gateway', 'revision', 3, '{}')"))
+    loaded = await Store(engine).open()
+    assert (loaded.revision, loaded.states["route", "shop"].value) == (3, {"weights": None})
+    assert await DiffStore(engine).load() == {}
 
 
 async def test_a_database_of_a_newer_headgate_is_refused(engine: AsyncEngine, store: Store) -> None:
