@@ -23,12 +23,32 @@ OK, TIMEOUT, CONNECT, RESET, BAD_RESPONSE, TOO_LARGE, QUEUE_FULL = (
 """Outcomes of a call."""
 
 
+class Budget:
+    """Bytes that all pairs and calls may hold together."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self, size: int) -> bool:
+        """False where there is no room for it; nothing is taken then."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self._left += size
+
+
 class Call(Caller):
     """`done` is called once with the call, whose `outcome` and `answer` are then set. There is an answer for OK; for RESET,
     BAD_RESPONSE and TOO_LARGE there is one that says so; else None: nothing is known of what the upstream would say."""
 
     __slots__ = (
         "_body",
+        "_budget",
         "_connection",
         "_done",
         "_fresh",
@@ -36,17 +56,25 @@ class Call(Caller):
         "_most",
         "_pool",
         "_request",
-        "_size",
         "_started",
         "answer",
         "deadline",
         "outcome",
+        "size",
     )
 
     def __init__(
-        self, request: bytes, head_request: bool, most: int, deadline: float, done: Callable[[Call], None]
+        self,
+        request: bytes,
+        head_request: bool,
+        most: int,
+        deadline: float,
+        budget: Budget,
+        done: Callable[[Call], None],
     ) -> None:
-        """`request` is head and body; `most` bounds the answer's body, in bytes; `deadline` is monotonic."""
+        """`request` is head and body; `most` bounds the answer's body, in bytes; `deadline` is monotonic. What of the answer is
+        held is taken from `budget`: `size` is to be given back to it."""
+        self._budget = budget
         self._request = request
         self._head_request = head_request
         self._most = most
@@ -56,7 +84,7 @@ class Call(Caller):
         self._connection: UpstreamConnection | None = None
         self._fresh = False
         self._body: list[bytes] = []
-        self._size = 0
+        self.size = 0
         self.deadline = deadline
         self.outcome = ""
         self.answer: Answer | None = None
@@ -91,11 +119,14 @@ class Call(Caller):
         body = response.body
         if body:
             response.body = []
-            for part in body:
-                self._size += len(part)
-            if self._size > self._most:
+            size = sum(map(len, body))
+            if self.size + size > self._most:
                 self._finish(TOO_LARGE)
                 return
+            if not self._budget.take(size):
+                self._finish(QUEUE_FULL)
+                return
+            self.size += size
             self._body += body
         if response.complete:
             seconds = monotonic() - self._started

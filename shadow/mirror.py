@@ -21,7 +21,7 @@ from proxy.tasks import spawn
 from routing.snapshot import Live, Snapshot, Upstream
 from shadow import call as calls
 from shadow.answer import Answer
-from shadow.call import Call
+from shadow.call import Budget, Call
 from shadow.comparisons import Comparisons
 from shadow.differs import Differs
 from shadow.pair import Pair
@@ -67,7 +67,7 @@ class Mirror:
         self._links: list[Link] = []
         self._calls: set[Call] = set()
         self._touched: set[str] = set()
-        self._held = 0
+        self._budget = Budget(MAX_HELD)
         self._table = response_table()
         self.upstreams = Upstreams(self._start_dial)
         self.routes: dict[str, ShadowRoute] = {}
@@ -168,20 +168,25 @@ class Mirror:
     ) -> None:
         """A worker copied a request: it goes out at once, while the primary answers."""
         route = self.routes.get(name)
-        if route is None or route.shadow is None or self._held > MAX_HELD:
+        if route is None or route.shadow is None:
             link.ended(name)
             self._touch(name)
             if route is not None:
-                route.findings.dropped((Drop.QUEUE_FULL if route.shadow is not None else Drop.NO_ENDPOINT).value)
+                route.findings.dropped(Drop.NO_ENDPOINT.value)
             return
         pair = Pair(link, number, route, compared, head, body)
+        if not self._budget.take(pair.size):
+            link.ended(name)
+            self._touch(name)
+            route.findings.dropped(Drop.QUEUE_FULL.value)
+            return
         link.pairs[number] = pair
-        self._held += pair.size
         now = pair.arrived = monotonic()
-        pair.waiting = 1 if route.control is None else 2  # before any of them can end
+        pair.waiting = 1  # for ourselves: a call can end at once
         pair.shadow = self._call(pair, route.shadow, host, now)
         if route.control is not None:
             pair.control = self._call(pair, route.control, host, now)
+        pair.waiting -= 1
         self._settle(pair)
 
     def _call(self, pair: Pair, leg: Leg, host: bytes, now: float) -> Call:
@@ -190,8 +195,14 @@ class Mirror:
         head = pair.route.heads.copy(pair.head, leg.host(host, b"" if pool is None else pool.endpoint.authority))
         request = framed(head, pair.body, is_chunked(pair.head))
         call = Call(
-            request, pair.method == b"HEAD", shadowing.max_body, now + shadowing.timeout, lambda _: self._ended(pair)
+            request,
+            pair.method == b"HEAD",
+            shadowing.max_body,
+            now + shadowing.timeout,
+            self._budget,
+            lambda ended: self._ended(pair, ended),
         )
+        pair.waiting += 1
         self._start(call, pool, now)
         return call
 
@@ -202,16 +213,24 @@ class Mirror:
         else:
             call.start(pool, now)
 
-    def _ended(self, pair: Pair) -> None:
+    def _ended(self, pair: Pair, call: Call) -> None:
+        """One leg is through. A leg that is hard to reach makes the window smaller, whatever it would have said."""
+        self._calls.discard(call)
+        window = pair.route.window
+        if call.outcome == calls.OK:
+            window.succeeded()
+        elif call.outcome not in (calls.TOO_LARGE, calls.QUEUE_FULL):
+            window.failed(monotonic())
         pair.waiting -= 1
-        if pair.shadow is not None and (pair.route.control is None or pair.control is not None):
-            self._settle(pair)  # else `request` is still at it
+        self._settle(pair)
 
     def answered(self, pair: Pair, answer: Answer) -> None:
         """The primary's answer has come."""
-        pair.primary = answer
-        pair.size += len(answer.body)
-        self._held += len(answer.body)
+        if self._budget.take(len(answer.body)):
+            pair.primary = answer
+            pair.size += len(answer.body)
+        else:
+            pair.gone = Drop.QUEUE_FULL.value
         self._settle(pair)
 
     def gone(self, pair: Pair, why: str) -> None:
@@ -225,14 +244,7 @@ class Mirror:
         self._end(pair)
         route, shadow = pair.route, pair.shadow
         assert shadow is not None
-        for call in (shadow, pair.control):
-            if call is not None:
-                self._calls.discard(call)
         route.findings.outcome(shadow.outcome)
-        if shadow.outcome == calls.OK:
-            route.window.succeeded()
-        elif shadow.outcome != calls.TOO_LARGE:
-            route.window.failed(monotonic())
         if not pair.compared:
             route.findings.dropped(Drop.NOT_STABLE.value)
         elif pair.gone:
@@ -244,7 +256,10 @@ class Mirror:
 
     def _end(self, pair: Pair) -> None:
         del pair.link.pairs[pair.number]
-        self._held -= pair.size
+        for call in (pair.shadow, pair.control):
+            if call is not None:
+                pair.size += call.size
+        self._budget.give_back(pair.size)
         pair.link.ended(pair.route.name)
         self._touch(pair.route.name)
 
@@ -261,9 +276,17 @@ class Mirror:
 
         def ended(call: Call) -> None:
             self._calls.discard(call)
+            self._budget.give_back(call.size)
             done(call)
 
-        call = Call(request, pair.method == b"HEAD", shadowing.max_body, now + shadowing.timeout, ended)
+        call = Call(
+            request,
+            pair.method == b"HEAD",
+            shadowing.max_body,
+            now + shadowing.timeout,
+            self._budget,
+            ended,
+        )
         self._start(call, self.upstreams.pick(pair.route.stable), now)
 
     # Connections and time
@@ -281,7 +304,8 @@ class Mirror:
     def expire(self, now: float) -> None:
         """It is `now`: end calls that are past their deadline, close connections that have idled, open windows again."""
         for call in [call for call in self._calls if call.deadline <= now]:
-            call.time_out()
+            if not call.outcome:
+                call.time_out()
         for pool in self.upstreams.all():
             for connection in pool.expired(now):
                 connection.close()
