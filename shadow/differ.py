@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 import traceback
+from pathlib import Path
 from types import FrameType
 
 from setproctitle import setproctitle
@@ -28,7 +29,8 @@ DEADLINE_SECONDS = 0.2
 """Of processor time."""
 # The signal comes again, since Python drops an exception that is raised inside a finalizer.
 _AGAIN_SECONDS = 0.02
-MOST_MEMORY = 1024 * 1024 * 1024
+MOST_MEMORY = 768 * 1024 * 1024
+"""In bytes of address space, beyond what the imports have reserved: cachebox, which deepdiff uses, takes 1 GB and uses none."""
 # Documents are trees, freed without the collector; with Python's 700 it would run several times a job.
 _GC_THRESHOLD = 50_000
 _READ = 256 * 1024
@@ -42,11 +44,14 @@ class Differ:
     def __init__(self, deadline: float = DEADLINE_SECONDS) -> None:
         self._deadline = deadline
         self._armed = False
+        self._adopted: dict[str, Adopt] = {}
         self._comparers: dict[str, Comparer] = {}
         signal.signal(signal.SIGPROF, self._passed)
 
     def adopt(self, adopt: Adopt) -> None:
-        self._comparers[adopt.route] = Comparer(adopt.comparing, adopt.redacting)
+        """Compiled with the first job, so that what is wrong with the rules is an answer to it."""
+        self._adopted[adopt.route] = adopt
+        self._comparers.pop(adopt.route, None)
 
     def done(self, job: Job) -> Done:
         begun = time.process_time()
@@ -74,7 +79,11 @@ class Differ:
 
     def _compared(self, job: Job) -> Compared:
         primary, shadow, *third = [Answer(*answer) for answer in job.answers]
-        return self._comparers[job.route].compare(primary, shadow, third[0] if third else None)
+        comparer = self._comparers.get(job.route)
+        if comparer is None:
+            rules = self._adopted[job.route]
+            comparer = self._comparers[job.route] = Comparer(rules.comparing, rules.redacting)
+        return comparer.compare(primary, shadow, third[0] if third else None)
 
     def _disarm(self) -> None:
         self._armed = False
@@ -98,6 +107,11 @@ def serve(sock: socket.socket) -> None:
                 sock.sendall(framed(differ.done(frame)))
 
 
+def _address_space() -> int:
+    """Bytes, by proc_pid_statm(5)."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="shadow.differ")
     parser.add_argument("--fd", type=int, required=True)
@@ -107,7 +121,8 @@ def main() -> None:
     # An interrupt at the terminal goes to the supervisor's children too; ours ends us by closing the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(19)
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    most = _address_space() + MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold answers
     gc.collect()
     gc.freeze()

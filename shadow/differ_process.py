@@ -16,6 +16,14 @@ from shadow.jobs import Adopt, Done, Frames, Job, Ready, framed
 _CPU_CLOCK = 2
 
 
+def cpu_of(pid: int) -> float:
+    """Processor seconds that a process has used so far; none once it is gone."""
+    try:
+        return time.clock_gettime((~pid << 3) | _CPU_CLOCK)
+    except OSError:
+        return 0.0
+
+
 class DifferProcess(asyncio.Protocol):
     """`on_exit` is called once, unless we ended it."""
 
@@ -46,13 +54,6 @@ class DifferProcess(asyncio.Protocol):
     @property
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
-
-    def cpu(self) -> float:
-        """Processor seconds that it has used so far. Once it is gone, none."""
-        try:
-            return time.clock_gettime((~self.pid << 3) | _CPU_CLOCK)
-        except OSError:
-            return 0.0
 
     def send(self, frame: Adopt | Job) -> None:
         if self._transport is not None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from proxy.tasks import spawn
 from routing.shadowing import Comparing, Redacting
 from shadow.answer import Answer
-from shadow.differ_process import DifferProcess
+from shadow.differ_process import DifferProcess, cpu_of
 from shadow.jobs import Adopt, Done, Job, plain
 from shadow.verdict import Compared, Reason
 
@@ -88,7 +88,7 @@ class Slot:
 
 
 class Differs:
-    """`on_error` gets what should not have happened. `clock` is monotonic."""
+    """`on_error` gets what should not have happened. `clock` is monotonic; `cpu` gives a process's processor time."""
 
     def __init__(
         self,
@@ -97,11 +97,13 @@ class Differs:
         *,
         share: float = SHARE,
         clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[int], float] = cpu_of,
     ) -> None:
         self.kills = 0
         self.crashes = 0
         self._on_error = on_error
         self._clock = clock
+        self._cpu = cpu
         self._bucket = CpuBucket(share, clock())
         self._slots = [Slot(number) for number in range(count)]
         self._rules: Mapping[str, Rules] = {}
@@ -181,7 +183,7 @@ class Differs:
             slot.process.send(Adopt(job.route, *rules))
         self._numbers += 1
         if not slot.jobs:
-            slot.since, slot.cpu = now, slot.process.cpu()
+            slot.since, slot.cpu = now, self._cpu(slot.process.pid)
         slot.jobs.append((self._numbers, job))
         slot.process.send(Job(self._numbers, job.route, tuple(plain(answer) for answer in job.answers)))
 
@@ -209,7 +211,7 @@ class Differs:
         number, job = slot.jobs.popleft()
         assert number == done.number, "a differ answers in order"
         assert slot.process is not None
-        slot.since, slot.cpu = self._clock(), slot.process.cpu()
+        slot.since, slot.cpu = self._clock(), self._cpu(slot.process.pid)
         if done.error:
             self._on_error(RuntimeError(f"a pair of {job.route} can't be compared: {done.error}"))
         self._finish(job, done.compared)
@@ -233,7 +235,7 @@ class Differs:
                 if now - slot.started_at > BOOT_SECONDS:
                     self._lose(slot, process, Reason.CRASHED)
             elif slot.jobs:
-                used = process.cpu() - slot.cpu
+                used = self._cpu(process.pid) - slot.cpu
                 if used > CPU_SECONDS or now - slot.since > WALL_SECONDS:
                     self._bucket.spend(used)
                     self.kills += 1
