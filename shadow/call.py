@@ -78,7 +78,7 @@ class Call(Caller):
         self._request = request
         self._head_request = head_request
         self._most = most
-        self._done = done
+        self._done: Callable[[Call], None] | None = done
         self._started = 0.0
         self._pool: Pool | None = None
         self._connection: UpstreamConnection | None = None
@@ -180,4 +180,6 @@ class Call(Caller):
         if outcome in (RESET, BAD_RESPONSE, TOO_LARGE):
             self.answer = Answer(NO_ANSWER, [], b"", monotonic() - self._started, outcome)
         self._body = []
-        self._done(self)
+        done, self._done = self._done, None  # it leads to who holds us: no cycle may be left for the collector
+        assert done is not None
+        done(self)

@@ -94,6 +94,8 @@ class ShadowProcess:
                 snapshot: Snapshot = pickle.loads(publish.snapshot)  # noqa: S301 - from our supervisor
                 self._mirror.adopt(snapshot, publish.live)
                 self._adopted = True
+                gc.collect()
+                gc.freeze()  # as in workers: what is there now stays for long
             elif self._adopted:
                 self._mirror.apply(publish)
         except Exception as error:  # a CA file that is gone, say: the state before stays
@@ -159,8 +161,7 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     control = socket.socket(fileno=arguments.control_fd)
     control.setblocking(False)
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(10_000, 20, 50)  # pairs leave no cycles
 
     async def run() -> None:
         await ShadowProcess(control, arguments.state).run()
