@@ -72,6 +72,7 @@ class ShadowProcess:
         self._report()
         self._channel.send(Ready())
         await self._stopped.wait()
+        server.close()
         self._differs.close()
 
     # Messages
