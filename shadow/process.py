@@ -1,7 +1,7 @@
 """The shadow process: `python -m shadow.process --control-fd FD --state DIR`, started by the supervisor.
 
 It gets every state that workers get, and nobody waits for it. First it asks admin for what was found earlier, and takes no copies
-until it knows, or until admin has had ANSWER_SECONDS. Losing the supervisor ends it.
+until it knows. Losing the supervisor ends it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ from shadow.differs import Differs
 from shadow.intake import Link
 from shadow.mirror import SWEEP_SECONDS, Mirror
 
-ANSWER_SECONDS = 2.0
 REPORT_SECONDS = 1.0
 FLUSH_SECONDS = 0.002
 # Admin takes what we send at once, or is gone; reports wait then.
@@ -64,16 +63,17 @@ class ShadowProcess:
         await self._loop.create_unix_connection(lambda: self._channel, sock=self._control)
         self._channel.send(DiffsWanted())
         self._heartbeat()
-        await self._loop.create_unix_server(
-            lambda: cast(asyncio.Protocol, Link(self._mirror)), sock=_listening(self._state)
-        )
-        self._loop.call_later(ANSWER_SECONDS, self._mirror.open)
+        listening = _listening(self._state)
+        server = await self._loop.create_unix_server(lambda: cast(asyncio.Protocol, Link(self._mirror)), sock=listening)
         self._sweep()
         self._report()
         self._channel.send(Ready())
         await self._stopped.wait()
         server.close()
         self._differs.close()
+        self._tell()
+        while self._channel.backlog:
+            await asyncio.sleep(FLUSH_SECONDS)
 
     # Messages
 
@@ -84,8 +84,10 @@ class ShadowProcess:
             case DiffsKept(states) if not self._mirror.opened:
                 self._mirror.restore(states)
                 self._mirror.open()
-            case DiffsResend():
+            case DiffsResend() if self._mirror.opened:
                 self._mirror.resend()
+            case DiffsResend():  # whoever was asked before has died
+                self._channel.send(DiffsWanted())
             case Drain():
                 self._stopped.set()
 
@@ -112,10 +114,13 @@ class ShadowProcess:
         self._mirror.expire(monotonic())
         self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
-    def _report(self) -> None:
+    def _tell(self) -> None:
         if self._channel.backlog < MAX_BACKLOG:
             for report in self._mirror.reports(time()):
                 self._channel.send(report)
+
+    def _report(self) -> None:
+        self._tell()
         self._loop.call_later(REPORT_SECONDS, self._report)
 
     # Failure
