@@ -54,8 +54,9 @@ def decoded(body: bytes, codings: str, most: int = MOST_BYTES) -> bytes:
         return body
     if len(names) > _MOST_CODINGS:
         raise UndecidedError(Reason.UNDECODABLE)
+    sent = len(body)
     for name in reversed(names):
-        body = _undone(body, name, most)
+        body = _undone(body, name, most, sent)
     return body
 
 
@@ -93,7 +94,7 @@ def _is_text(media: str) -> bool:
     return media.startswith("text/") or media.endswith("+xml") or media in _TEXT_TYPES
 
 
-def _undone(body: bytes, name: str, most: int) -> bytes:
+def _undone(body: bytes, name: str, most: int, sent: int) -> bytes:
     pieces = []
     size = 0
     try:
@@ -101,7 +102,7 @@ def _undone(body: bytes, name: str, most: int) -> bytes:
             pieces.append(piece)
             size += len(piece)
             if size > most:
-                raise UndecidedError(Reason.BOMB if most > BOMB_RATIO * len(body) else Reason.TOO_LARGE)
+                raise UndecidedError(Reason.BOMB if most > BOMB_RATIO * sent else Reason.TOO_LARGE)
     except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as error:
         raise UndecidedError(Reason.UNDECODABLE) from error
     return b"".join(pieces)

@@ -29,7 +29,7 @@ _DEEPEST = 16
 _LOOKED_AT = 4 * MOST_SHOWN
 
 _EMAIL = re.compile(r"[^\s@<>\"'()=,;:?&/%]+(?:@|%40)[\w-]+(?:\.[\w-]+)*", re.IGNORECASE)
-_VALUE = r"""(?:(?:bearer|basic|digest)\s+)?(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s&,;<>"'}\]]+)"""
+_VALUE = r"""(?:(?:bearer|basic|digest)\s+)?(?:\\+"(?:(?!\\+").)*|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s&,;<>"'}\]]+)"""
 
 
 def cut(text: str) -> str:

@@ -36,7 +36,8 @@ def around_first_difference(one: str, other: str, most: int) -> tuple[str, str]:
 
 
 def differing_lines(one: str, other: str) -> tuple[str, str]:
-    """What stands in one text and not in the other, each with the number of its first line, and how many lines there are."""
+    """What stands in one text and not in the other: its first line with its number, and how many more there are; or from which
+    line to which they differ, where that is too much to be aligned."""
     ours, theirs = one.splitlines(), other.splitlines()
     start, end = 0, 0
     shorter = min(len(ours), len(theirs))
@@ -45,9 +46,9 @@ def differing_lines(one: str, other: str) -> tuple[str, str]:
     while end < shorter - start and ours[-1 - end] == theirs[-1 - end]:
         end += 1
     ours, theirs = ours[start : len(ours) - end], theirs[start : len(theirs) - end]
-    left, right = list(range(len(ours))), list(range(len(theirs)))
-    if 1 < max(len(ours), len(theirs)) <= MOST_LINES:
-        left, right = _aligned(ours, theirs)
+    if max(len(ours), len(theirs)) > MOST_LINES:
+        return _range(ours, start), _range(theirs, start)
+    left, right = _aligned(ours, theirs)
     if len(left) == len(right) == 1:
         mine, yours = around_first_difference(ours[left[0]], theirs[right[0]], 160)
         return f"line {start + left[0] + 1}: {mine}", f"line {start + right[0] + 1}: {yours}"
@@ -70,3 +71,9 @@ def _shown(lines: list[str], differing: list[int], start: int) -> str:
     first = differing[0]
     more = f" (and {len(differing) - 1:,} more)" if len(differing) > 1 else ""
     return f"line {start + first + 1}{more}: {lines[first][:160]}"
+
+
+def _range(lines: list[str], start: int) -> str:
+    if not lines:
+        return "no line of its own"
+    return f"lines {start + 1} to {start + len(lines)}: {lines[0][:160]}"

@@ -1,34 +1,57 @@
-"""Differences, pairs and answers, made by hand."""
+"""Answers and documents that tests of comparison share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
+import orjson
+from hypothesis import strategies as st
+
+from routing.shadowing import Comparing, Redacting
 from shadow.answer import Answer
-from shadow.examples import PairFacts
-from shadow.profile import class_of, number_of
-from shadow.verdict import Compared, Difference
+from shadow.compare import Comparer
+from shadow.verdict import Compared
+
+JSON = b"application/json"
+
+NAMES = st.sampled_from(["a", "b", "id", "name", "a b", "7", "price", "e'x", ""]) | st.text(max_size=3)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6).filter(lambda text: text.isprintable())
+)
+DOCUMENTS = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=25,
+)
 
 
-def difference(field: str, primary: object = 1, other: object = 2, kind: str = "changed") -> Difference:
-    return Difference(
-        field,
-        kind,
-        str(primary),
-        str(other),
-        class_of(primary),
-        class_of(other),
-        number_of(primary),
-        number_of(other),
-    )
+def answer(
+    value: Any,
+    media: bytes = JSON,
+    *,
+    status: int = 200,
+    lines: tuple[bytes, ...] = (),
+    failure: str = "",
+) -> Answer:
+    """A body given as bytes is sent as it is, anything else as JSON."""
+    body = value if isinstance(value, bytes) else orjson.dumps(value)
+    return Answer(status, [b"Content-Type: " + media, *lines] if media else list(lines), body, 0.1, failure)
 
 
-def compared(shadow: Iterable[str] = (), third: Iterable[str] | None = None, between: Iterable[str] = ()) -> Compared:
-    """By the names of the fields that differ."""
-    noise = None if third is None else tuple(map(difference, third))
-    return Compared("", tuple(map(difference, shadow)), noise, frozenset(between))
+def compare(
+    primary: Any, shadow: Any, comparing: Comparing | None = None, redacting: Redacting | None = None
+) -> Compared:
+    """Of two JSON values or answers."""
+    pair = [value if isinstance(value, Answer) else answer(value) for value in (primary, shadow)]
+    return Comparer(comparing or Comparing(), redacting or Redacting()).compare(pair[0], pair[1], None)
 
 
-def facts(target: bytes = b"/orders/17", head: bytes = b"", shadow_seconds: float = 0.02) -> PairFacts:
-    primary = Answer(200, [], b"one", 0.01)
-    return PairFacts(b"GET", target, head, primary, Answer(200, [], b"other", shadow_seconds))
+def found(compared: Compared) -> set[tuple[str, str]]:
+    """(field, kind) of what differs; nothing may have stood in the way."""
+    assert compared.reason == ""
+    return {(difference.field, difference.kind) for difference in compared.shadow}
