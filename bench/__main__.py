@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from admin.compiled import compiled_path
-from bench import cli, cutback, exchange, noise, proxies, start
+from bench import cli, cutback, diffs, exchange, noise, proxies, start
 from bench.figures import BenchError, Finding, NotMeasured, table, to_json
 from bench.options import Options
 
@@ -24,6 +24,7 @@ BENCHES: dict[str, Callable[[Options], Iterator[Finding]]] = {
     "cutback": cutback.measure,
     "cli": cli.measure,
     "exchange": exchange.measure,
+    "diffs": diffs.measure,
     "noise": noise.measure,
     "proxies": proxies.measure,
 }
