@@ -17,7 +17,7 @@ from typing import Any
 from proxy.stats import EDGE_RATIO, EDGES
 from shadow import wording
 from shadow.endpoint_state import STATUS, EndpointState, Room, endpoints_of
-from shadow.evidence import ALPHA, e_bh
+from shadow.evidence import ALPHA, e_bh, needed
 from shadow.examples import Kept
 from shadow.field_state import FieldState
 from shadow.ignoring import Ignoring
@@ -155,12 +155,12 @@ def _pairs_with(state: EndpointState, findings: Iterable[Judged]) -> int:
 
 def _finding(one: Judged, verdict: Verdict, alpha: float) -> dict[str, Any]:
     field, state = one.field, one.state
+    shown = _shown(one, verdict, alpha)
+    sure = wording.sureness(one.value, verdict.hypotheses, alpha)
     if not one.by_profile:
-        shown = _shown(one, verdict, alpha)
-        shown["why"] = wording.finding(state, field, one.rate, state.noise(field), wording.sureness(one.value, shown))
-        return shown
+        return shown | {"why": wording.finding(state, field, one.rate, state.noise(field), sure)}
     rate, noise = state.rate(field.shadow_strange), state.rate(field.primary_strange)
-    shown = _shown(one, verdict, alpha) | {
+    return shown | {
         "kind": PROFILE,
         "count": field.shadow_strange,
         "rate": round(rate, 6),
@@ -169,9 +169,8 @@ def _finding(one: Judged, verdict: Verdict, alpha: float) -> dict[str, Any]:
         "first_seen": _time(field.odd_first_seen),
         "last_seen": _time(field.odd_last_seen),
         "examples": _examples(field.odd_examples),
+        "why": wording.strange(state, field, sure),
     }
-    shown["why"] = wording.strange(state, field, wording.sureness(one.value, shown))
-    return shown
 
 
 def _noise(one: Judged, verdict: Verdict, alpha: float) -> dict[str, Any]:
@@ -197,7 +196,7 @@ def _shown(one: Judged, verdict: Verdict, alpha: float) -> dict[str, Any]:
         "noise": round(one.noise, 6),
         "excess": round(max(0.0, one.rate - one.noise), 6),
         "evidence": float(f"{one.value:.4g}"),
-        "needed": verdict.hypotheses / alpha,
+        "needed": needed(verdict.hypotheses, alpha),
         "pairs": one.state.pairs,
         "second_answers": one.state.thirds if one.state.asked_always or not field.asked else field.asked,
         "first_seen": _time(field.first_seen),

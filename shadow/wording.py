@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from shadow.endpoint_state import EndpointState
+from shadow.evidence import needed
 from shadow.field_state import FieldState
 from shadow.learned_profile import OUT_OF_RANGE
 
@@ -13,16 +11,13 @@ STATUS_IS_NOISE = (
     "stable answers the same request with another status when it is asked again: does it need a header that is not sent "
     "on, such as authorization?"
 )
-_LEVELS = (0.999, 0.99)
+_LEVELS = (0.001, 0.01)
 
 
-def sureness(value: float, shown: Mapping[str, Any]) -> str:
-    """At which of the usual levels it would be a finding by itself; a finding always is at 95 %."""
-    hypotheses = shown["needed"] * 0.05
-    for level in _LEVELS:
-        if value >= hypotheses / (1.0 - level):
-            return f"sure at {percent(level)}"
-    return "sure at 95 %"
+def sureness(value: float, hypotheses: int, alpha: float) -> str:
+    """At the highest usual level at which it would be a finding whatever the others were; a finding always is at 1 - alpha."""
+    level = next((level for level in _LEVELS if value >= needed(hypotheses, level)), alpha)
+    return f"sure at {percent(1.0 - min(level, alpha))}"
 
 
 def finding(state: EndpointState, field: FieldState, rate: float, noise: float | None, sure: str) -> str:

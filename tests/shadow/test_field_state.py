@@ -10,7 +10,7 @@ from shadow.endpoint_state import EndpointState, Room
 from shadow.field_state import FieldState
 from shadow.learned_profile import LEARNED, MOST_CLASSES, OTHER_CLASS, OUT_OF_RANGE, LearnedProfile
 from shadow.verdict import Third
-from tests.shadow.samples import compared, difference
+from tests.shadow.pairs import compared, difference
 
 FIELD = "$.price"
 

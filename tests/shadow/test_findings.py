@@ -14,7 +14,7 @@ from shadow.examples import FIRST, RECENT
 from shadow.findings import MOST_EXAMPLES, RouteFindings
 from shadow.judging import judge
 from shadow.verdict import Compared, Third
-from tests.shadow.samples import compared, difference, facts
+from tests.shadow.pairs import compared, difference, facts
 
 ORDERS = "/orders/{id}"
 

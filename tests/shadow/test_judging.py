@@ -10,7 +10,7 @@ from shadow.findings import RouteFindings
 from shadow.judging import diff_rate, judge
 from shadow.verdict import Compared, Third
 from shadow.wording import percent
-from tests.shadow.samples import compared, difference, facts
+from tests.shadow.pairs import compared, difference, facts
 
 ORDERS = "/orders/{id}"
 
@@ -57,7 +57,7 @@ def test_finding_and_noise_are_told_apart() -> None:
         "excess": 0.01,
     }
     assert (found["first_seen"], found["last_seen"]) == ("1970-01-01T00:00:00.000Z", "1970-01-01T00:31:40.000Z")
-    assert found["evidence"] > found["needed"] == 40.0
+    assert found["evidence"] > found["needed"] == 80.0
     assert {"id", "primary", "shadow", "primary_ms", "shadow_ms"} <= found["examples"][0].keys()
 
 
@@ -124,7 +124,7 @@ def test_what_differs_too_seldom_to_be_sure_is_watched() -> None:
     (watched,) = report["watching"]
     assert report["findings"] == []
     assert watched["why"] == (
-        "differs in 0.2 % of 2,000 pairs, in 0 % between two answers of stable (2,000 asked); not sure yet (evidence 9.01 of 20)"
+        "differs in 0.2 % of 2,000 pairs, in 0 % between two answers of stable (2,000 asked); not sure yet (evidence 11.3 of 40)"
     )
 
 
