@@ -6,6 +6,7 @@ from __future__ import annotations
 import pickle
 from typing import NamedTuple
 
+from routing.pickling import dumps
 from routing.shadowing import Comparing, Redacting
 from shadow.answer import Answer
 from shadow.verdict import Compared
@@ -50,7 +51,8 @@ def plain(answer: Answer) -> tuple[int, list[bytes], bytes, float, str]:
 
 
 def framed(frame: Frame) -> bytes:
-    payload = pickle.dumps(frame, pickle.HIGHEST_PROTOCOL)
+    # Rules may be instances of compiled classes, which pickle alone can't fill in; answers are plain, and many.
+    payload = dumps(frame) if isinstance(frame, Adopt) else pickle.dumps(frame, pickle.HIGHEST_PROTOCOL)
     return len(payload).to_bytes(LENGTH, "big") + payload
 
 
