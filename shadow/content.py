@@ -80,6 +80,8 @@ def shape_of(body: bytes, media: str) -> tuple[Shape, Any, bool]:
             # What is nested more deeply than orjson reads is JSON, and not to be compared as text.
             if "depth limit" in error.msg:
                 raise UndecidedError(Reason.TOO_DEEP) from error
+            if "enough memory" in error.msg:
+                raise MemoryError from error
     if claims or _is_text(media) or (not media and body.translate(None, _NOT_TEXT) == body):
         return Shape.TEXT, None, claims
     return Shape.BYTES, None, False

@@ -58,7 +58,8 @@ class Differ:
         error = ""
         try:
             compared = self._in_time(job)
-        except MemoryError:
+        except (MemoryError, SystemError):
+            # orjson, out of memory half way through, makes Python complain of orjson, or dies: then the job is `crashed`.
             compared = Compared(Reason.TOO_LARGE.value)
         except Exception:
             compared, error = Compared(Reason.FAILED.value), traceback.format_exc()
