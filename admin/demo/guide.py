@@ -45,6 +45,13 @@ Where would a request go, and why?
   {command} explain -H 'x-canary: true' {gateway}/
   {command} explain --client-ip 192.0.2.7 {gateway}/
 
+What would the next version answer differently? It is the shadow of shop: it gets a copy of each GET, and its answers are
+compared with blue's, never served. It forgets the tax now and then, and after some ten seconds this says so, and does not
+blame it for what is never the same twice:
+
+  {command} diffs shop
+  {command} diffs shop --fail-over 1%; echo "exit code $?"
+
 The same with curl:
 
   export HEADGATE_TOKEN=$(cat {state}/admin.token)

@@ -1,6 +1,7 @@
 """One sample service: `python -m admin.demo.service NAME [--port 0]`. Says where it listens in a line of JSON.
 
-Four of them play four versions of the same shop. Each answer tells who gave it: X-Served-By, and in the body.
+Four of them play four versions of the same shop. Each answer tells who gave it: X-Served-By, and in the body. Products never
+come in the same bytes twice, as with real services; and `next` has a fault, for `headgate diffs` to find.
 `/arrivals` is for measuring: it says when requests came in, by the clock that all processes of a machine share.
 """
 
@@ -10,11 +11,14 @@ import argparse
 import asyncio
 import json
 import math
+import random
 import signal
 import time
+import uuid
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -47,11 +51,10 @@ VERSIONS = {
     )
 }
 
-_PRODUCTS = (
-    {"id": 1, "name": "Lamp", "price": 24.9},
-    {"id": 2, "name": "Chair", "price": 79.0},
-    {"id": 3, "name": "Desk", "price": 189.5},
-)
+_PRODUCTS = ((1, "Lamp", 24.9), (2, "Chair", 79.0), (3, "Desk", 189.5))
+_TAX = 1.19
+_FAULTY = 0.3
+"""The share of answers in which `next` forgets the tax."""
 
 
 class Service:
@@ -105,11 +108,22 @@ class Service:
         return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
 
     async def _products(self, request: web.Request) -> web.Response:
-        products = [dict(product) for product in _PRODUCTS]
-        if self.version.name == "next":
-            for product in products:
-                product["currency"] = "EUR"
-        return web.json_response({"served_by": self.version.name, "version": self.version.version, "items": products})
+        newest = self.version.name == "next"
+        tax = _TAX if newest and random.random() < _FAULTY else 1.0  # noqa: S311
+        products = [{"id": each, "name": name, "price": round(price / tax, 2)} for each, name, price in _PRODUCTS]
+        random.shuffle(products)
+        if newest:
+            products = [{**product, "currency": "EUR"} for product in products]
+        return web.json_response(
+            {
+                "served_by": self.version.name,
+                "version": self.version.version,
+                "request_id": str(uuid.uuid4()),
+                "generated_at": datetime.now(UTC).isoformat(),
+                "load": round(random.random(), 6),  # noqa: S311
+                "items": products,
+            }
+        )
 
     async def _order(self, request: web.Request) -> web.Response:
         body = await request.read()

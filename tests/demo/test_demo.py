@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Demo:
     def counted(self, number: int) -> Counter[str]:
         """Who answered that many new clients."""
         return Counter(self.get("/")[1] for _ in range(number))
+
+    def diffs(self) -> dict[str, Any]:
+        with AdminClient(find_target(self.said["admin"], None, self.said["state"], {})) as api:
+            answer: dict[str, Any] = api.get("/v1/routes/shop/diffs")
+        return answer
 
     def change(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         with AdminClient(find_target(self.said["admin"], None, self.said["state"], {})) as api:
@@ -174,6 +180,25 @@ def test_commands_that_read_understand_the_real_gateway(demo: Demo) -> None:
     assert len(lines) > 1
     assert "blue 70 %, green 20 %, canary 10 %" in headgate(demo, "explain", f"{demo.said['gateway']}/").splitlines()[0]
     assert headgate(demo, "health") == "ready\n"
+
+
+def test_demo_whose_own_traffic_shows_the_fault_of_next_names_it_and_not_the_noise_beside_it() -> None:
+    with started() as process, watched(process.pid) as ends:
+        demo = Demo(process, line_of(process))
+        deadline = time.monotonic() + PATIENCE
+        while not (answer := demo.diffs())["findings"]:
+            assert time.monotonic() < deadline, answer
+            assert not select.select(ends, [], [], 0.2)[0], "the demo has ended"
+        assert [(each["endpoint"], each["field"]) for each in answer["findings"]] == [
+            ("/api/products", "$.items[*].price")
+        ]
+        table = headgate(demo, "diffs", "shop", "--fail-over", "1%", code=1).splitlines()
+        assert table[2] == "1 finding:"
+        assert table[4].split()[:3] == ["/api/products", "$.items[*].price", "changed"]
+        assert "/api/products $.request_id" in table[-1]
+        assert ", 1 finding" in headgate(demo, "status")
+        process.terminate()
+        process.communicate()
 
 
 def test_demo_keeps_what_it_wrote_in_a_state_folder_that_was_named(demo: Demo) -> None:
