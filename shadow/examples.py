@@ -115,7 +115,7 @@ class Kept:
         self.last_at = max(self.last_at, other.last_at)
 
     def to_json(self) -> list[list[dict[str, Any]]]:
-        return [self.first, self.recent]
+        return [list(self.first), list(self.recent)]
 
     @classmethod
     def from_json(cls, lists: list[list[dict[str, Any]]]) -> Kept:
