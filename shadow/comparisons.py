@@ -139,4 +139,4 @@ def _answers(pair: Pair) -> tuple[Answer, Answer]:
 
 def _facts(pair: Pair) -> PairFacts:
     primary, shadow = _answers(pair)
-    return PairFacts(pair.method, pair.target, pair.head, primary, shadow)
+    return PairFacts(pair.method, pair.target, pair.head, primary, shadow, pair.route.shadowing.redacting)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from routing.shadowing import Redacting
 from shadow.answer import Answer
+from shadow.redaction import redact_text
 from shadow.verdict import Compared, Difference, Third
 
 FIRST = 3
@@ -18,8 +20,10 @@ LONGEST_VALUE = 120
 """Characters of a value that a field keeps; the example itself has what the comparison gave."""
 
 MOST_DIFFERENCES = 100
-_LONGEST_PATH = 512
+_LOOKED_AT = 1024
+"""Bytes of a target; less of it is shown."""
 _LONGEST_REQUEST_ID = 128
+_NONE = Redacting()
 _REQUEST_ID = re.compile(rb"(?im)^x-request-id:[ \t]*([^\r\n]*)")
 _SECRET = re.compile(r"(?i)([?&;][^=&;]*(?:token|key|secret|passw|pwd|auth|sign|code|session|sid|jwt)[^=&;]*=)[^&;]*")
 
@@ -27,22 +31,32 @@ _SECRET = re.compile(r"(?i)([?&;][^=&;]*(?:token|key|secret|passw|pwd|auth|sign|
 class PairFacts:
     """A request and its two answers, as far as people are told. Rendered only where it becomes an example."""
 
-    __slots__ = ("head", "method", "primary", "shadow", "target")
+    __slots__ = ("head", "method", "primary", "redacting", "shadow", "target")
 
-    def __init__(self, method: bytes, target: bytes, head: bytes, primary: Answer, shadow: Answer) -> None:
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        head: bytes,
+        primary: Answer,
+        shadow: Answer,
+        redacting: Redacting = _NONE,
+    ) -> None:
         self.method = method
         self.target = target
         self.head = head
         self.primary = primary
         self.shadow = shadow
+        self.redacting = redacting
 
     def to_json(self) -> dict[str, Any]:
-        """Values of query parameters whose names look secret are masked: an example is stored."""
+        """An example is stored: addresses in the path are hidden, and values of query parameters that are to be redacted, or
+        whose names look secret."""
         request_id = _REQUEST_ID.search(self.head)
-        path = _SECRET.sub(r"\1…", self.target[: 2 * _LONGEST_PATH].decode("latin-1"))
+        path = _SECRET.sub(r"\1…", self.target[:_LOOKED_AT].decode("latin-1"))
         return {
             "method": self.method.decode("latin-1"),
-            "path": path[:_LONGEST_PATH],
+            "path": redact_text(path, self.redacting),
             "request_id": "" if request_id is None else request_id[1][:_LONGEST_REQUEST_ID].decode("latin-1").strip(),
             "primary": _answer(self.primary),
             "shadow": _answer(self.shadow),
