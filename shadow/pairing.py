@@ -55,14 +55,15 @@ def by_key(one: list[Any], other: list[Any], key: str) -> Pairing:
 
 def by_content(one: list[Any], other: list[Any], unordered: bool) -> Pairing:
     """Equal elements are left out of `pairs`: there is nothing more to compare."""
-    rest, others, fixed = _unlike(one, other)
+    rest, others, anchors = _unlike(one, other)
     if len(rest) == len(others) == 1:
         return Pairing([(rest[0], others[0])], [], [])
     names = {index: canonical(one[index]) for index in rest}, {index: canonical(other[index]) for index in others}
     equal, rest, others = _matched(rest, others, *names)
-    moved = not unordered and _crossed(fixed + equal)
-    if moved and len(one) != len(other) and not (rest and others):
-        moved = not _inserted(names[0], names[1])
+    moved = False
+    if not unordered and not _in_order(equal, *names):
+        anchors += equal
+        moved = _crossed(anchors)
     as_they_stand = len(rest) == len(others) and not (moved or unordered or equal)
     pairs: list[tuple[int, int]] = []
     if len(rest) > 1 or len(others) > 1:
@@ -72,7 +73,7 @@ def by_content(one: list[Any], other: list[Any], unordered: bool) -> Pairing:
         if key is not None:
             ids = {i: canonical(one[i][key]) for i in rest}, {j: canonical(other[j][key]) for j in others}
             pairs, rest, others = _matched(rest, others, *ids)
-            moved = moved or (not unordered and _crossed(fixed + equal + pairs))
+            moved = moved or (not unordered and _crossed(anchors + pairs))
             return Pairing(sorted(pairs), rest, others, moved)
         if not as_they_stand:
             pairs, rest, others = _by_likeness(one, other, rest, others)
@@ -82,20 +83,12 @@ def by_content(one: list[Any], other: list[Any], unordered: bool) -> Pairing:
 
 
 def _unlike(one: list[Any], other: list[Any]) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-    """Indexes of what is not simply in its place, and pairs of what is: where the lists are equally long by index, else at
-    their common beginning and end."""
-    if len(one) == len(other):
-        alike = [same(mine, yours) for mine, yours in zip(one, other, strict=True)]
-        rest = [index for index, is_same in enumerate(alike) if not is_same]
-        return rest, list(rest), [(index, index) for index, is_same in enumerate(alike) if is_same]
-    shorter = min(len(one), len(other))
-    start = 0
-    while start < shorter and same(one[start], other[start]):
-        start += 1
-    end = 0
-    while end < shorter - start and same(one[-1 - end], other[-1 - end]):
-        end += 1
-    return list(range(start, len(one) - end)), list(range(start, len(other) - end)), []
+    """Indexes of what is not simply in its place, and pairs of what is. Only lists of one length have places."""
+    if len(one) != len(other):
+        return list(range(len(one))), list(range(len(other))), []
+    alike = [same(mine, yours) for mine, yours in zip(one, other, strict=True)]
+    rest = [index for index, is_same in enumerate(alike) if not is_same]
+    return rest, list(rest), [(index, index) for index, is_same in enumerate(alike) if is_same]
 
 
 def _matched(
@@ -126,11 +119,17 @@ def _crossed(pairs: list[tuple[int, int]]) -> bool:
     return False
 
 
-def _inserted(names: dict[int, bytes], other_names: dict[int, bytes]) -> bool:
-    """Whether one is the other with more elements put in between: no order has changed then."""
-    shorter, longer = sorted((list(names.values()), list(other_names.values())), key=len)
-    following = iter(longer)
-    return all(name in following for name in shorter)
+def _in_order(equal: list[tuple[int, int]], names: dict[int, bytes], other_names: dict[int, bytes]) -> bool:
+    """Whether what both have can be read off one side in the order of the other, only with more put in between. Where there are
+    repeats, the pairs alone can't tell."""
+    mine = [names[i] for i, _ in equal]
+    yours = [other_names[j] for j in sorted(j for _, j in equal)]
+    return _within(mine, other_names.values()) or _within(yours, names.values())
+
+
+def _within(few: list[bytes], many: Iterable[bytes]) -> bool:
+    following = iter(many)
+    return all(name in following for name in few)
 
 
 def _telling_key(rest: Sequence[Any], others: Sequence[Any], share: float) -> str | None:

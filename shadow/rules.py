@@ -71,15 +71,12 @@ class Rules:
                 value[name] = self.prepared(value[name], below)
 
     def _prepare_list(self, value: list[Any], state: State) -> None:
-        states = [state.element(index) for index in range(len(value))]
-        if states and all(_IGNORE in below.marks for below in states):
-            value.clear()
-            return
-        for index, below in enumerate(states):
+        for index, element in enumerate(value):
+            below = state.element(index)
             if _IGNORE in below.marks:
                 value[index] = IGNORED
             elif self._masks or below.live or below.marks:
-                value[index] = self.prepared(value[index], below)
+                value[index] = self.prepared(element, below)
         if is_unordered(state):
             value.sort(key=canonical)
 

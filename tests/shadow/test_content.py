@@ -23,7 +23,7 @@ def bare_deflate(body: bytes) -> bytes:
 
 
 def brotli_of(body: bytes) -> bytes:
-    return bytes(brotli.compress(body))
+    return bytes(brotli.compress(body, quality=1))
 
 
 def zstd_without_size(body: bytes) -> bytes:

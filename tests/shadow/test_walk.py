@@ -54,6 +54,21 @@ CASES: list[tuple[str, Json, Json, set[tuple[str, str]]]] = [
     ("list shorter at its head", [1, 2, 3], [2, 3], {("$[*]", "missing")}),
     ("list with repeats longer", [1, 1, 2, 1, 1, 2], [2, 1, 1, 2, 1, 1, 2], {("$[*]", "extra")}),
     ("put in here and there", [1, 2, 1, 3], [9, 1, 2, 8, 1, 3, 7], {("$[*]", "extra")}),
+    ("put in among repeats", [1, 2], [2, 1, 2, 9], {("$[*]", "extra")}),
+    ("put in among repeats, and one changed", [1, 2, 3], [2, 1, 2, 9], {("$[*]", "extra"), ("$[*]", "changed")}),
+    (
+        "whole numbers that name nothing",
+        [{"n": 1, "p": 0.5}, {"n": 2, "p": 0.6}],
+        [{"n": 2, "p": 0.7}, {"n": 3, "p": 0.8}],
+        {("$[*].n", "changed"), ("$[*].p", "changed")},
+    ),
+    (
+        "alike in what few have rather than in what all have",
+        [{"currency": "EUR", "unit": "kg", "sizes": [n], "at": 0.5} for n in (1, 2, 3)],
+        [{"currency": "EUR", "unit": "kg", "sizes": [n], "at": 0.7} for n in (9, 3, 2)]
+        + [{"currency": "USD", "unit": "lb", "sizes": [1], "at": 0.7}],
+        {("$[*]", "extra"), ("$[*].at", "changed"), ("$[*].currency", "changed"), ("$[*].unit", "changed")},
+    ),
     ("two swapped", [1, 2, 3], [2, 1, 3], {("$", "order")}),
     ("swapped, and one changed", [1, 2, 3, 4], [2, 1, 3, 5], {("$", "order"), ("$[*]", "changed")}),
     ("empty list", {"a": []}, {"a": [1]}, {("$.a[*]", "extra")}),
@@ -91,6 +106,9 @@ def test_unordered_list_has_no_order() -> None:
     one = {"a": [1, {"x": 1}, "s"], "b": [{"c": [1, 2]}, {"c": [3, 4]}]}
     two: Json = {"a": ["s", 1, {"x": 1}], "b": [{"c": [2, 1]}, {"c": [4, 3]}]}
     assert found(compare(one, two, comparing)) == set()
+    two["b"].reverse()
+    assert found(compare(one, two, comparing)) == {("$.b", "order")}
+    two["b"].reverse()
     two["a"].append(5)
     assert found(compare(one, two, comparing)) == {("$.a[*]", "extra")}
 
