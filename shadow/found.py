@@ -37,7 +37,8 @@ class Found:
     def add(self, field: str, kind: Kind, one: object, other: object, path: tuple[str | int, ...]) -> None:
         """Two JSON values, or ABSENT. Raises EnoughError."""
         classes = class_of(one), class_of(other)
-        numbers = number_of(one), number_of(other)
+        # A profile shows the range of its numbers, which are values.
+        numbers = (None, None) if self._redactor.hides(path) else (number_of(one), number_of(other))
         kept = self._fields.get(field)
         if kept is None:
             if len(self._fields) >= MOST_FIELDS:
