@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from routing.config import REDACTED_HEADERS, REDACTED_PATHS
-from routing.shadowing import Comparing, Redacting
+from routing.shadowing import Redacting
 from shadow.answer import Answer
-from shadow.compare import Comparer
 from shadow.examples import PairFacts
 
 DEFAULT = Redacting(REDACTED_HEADERS, REDACTED_PATHS)
-PHONES = (b'{"phone": 5550100, "load": 1}', b'{"phone": 5550199, "load": 2}')
 
 
 def stored(target: bytes, head: bytes = b"") -> dict[str, object]:
@@ -42,10 +40,3 @@ def test_of_the_requests_fields_only_its_id_is_kept() -> None:
     kept = stored(b"/", head)
     assert kept["request_id"] == "r-1"
     assert "abc" not in str(kept)
-
-
-def test_numbers_of_what_is_redacted_are_not_kept_for_a_profile() -> None:
-    one, other = (Answer(200, [b"Content-Type: application/json"], body, 0.01) for body in (PHONES[0], PHONES[1]))
-    found = {each.field: each for each in Comparer(Comparing(), DEFAULT).compare(one, other, None).shadow}
-    assert (found["$.phone"].primary_number, found["$.phone"].other_number) == (None, None)
-    assert (found["$.load"].primary_number, found["$.load"].other_number) == (1.0, 2.0)

@@ -59,10 +59,10 @@ def test_header_on_the_list_is_hidden_whole() -> None:
     assert (difference.field, difference.primary, difference.other) == ("header:set-cookie", "***", "***")
 
 
-def test_hidden_value_still_has_its_class_and_number() -> None:
+def test_hidden_value_still_has_its_class_but_no_number_since_ranges_are_kept_and_shown() -> None:
     (difference,) = compare({"iban": 12345}, {"iban": None}, redacting=DEFAULT).shadow
     assert (difference.primary, difference.other) == ("***", "***")
-    assert (difference.primary_class, difference.other_class, difference.primary_number) == ("int", "null", 12345.0)
+    assert (difference.primary_class, difference.other_class, difference.primary_number) == ("int", "null", None)
 
 
 def test_other_values_are_shown() -> None:
