@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from routing.json_path import json_path
 from routing.shadowing import Comparing
 from shadow.found import MOST_FIELDS, MOST_OF_A_FIELD
+from shadow.pairing import by_content
 from shadow.rules import canonical
 from tests.shadow.samples import DOCUMENTS, SCALARS, answer, compare, found
 
@@ -172,6 +173,19 @@ def test_rare_class_is_kept_though_others_came_before_it() -> None:
     classes = {(d.primary_class, d.other_class) for d in compare({"a": one}, {"a": two}).shadow}
     assert ("text 2-4", "empty") in classes
     assert len(classes) == MOST_OF_A_FIELD
+
+
+def test_elements_have_the_same_partners_either_way() -> None:
+    by = random.Random(3)
+
+    def element() -> Json:
+        return {"m": {"a": by.randrange(3), "b": by.randrange(3)}, "n": {"c": by.randrange(4), "d": [by.randrange(2)]}}
+
+    for _ in range(40):
+        one, other = ([element() for _ in range(by.randrange(2, 5))] for _ in range(2))
+        there, back = by_content(one, other, unordered=True), by_content(other, one, unordered=True)
+        assert set(there.pairs) == {(i, j) for j, i in back.pairs}
+        assert (there.only_one, there.only_other) == (back.only_other, back.only_one)
 
 
 @given(DOCUMENTS)
