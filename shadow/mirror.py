@@ -25,7 +25,7 @@ from shadow.call import Budget, Call
 from shadow.comparisons import Comparisons
 from shadow.differs import Differs
 from shadow.pair import Pair
-from shadow.replay import again, framed, is_chunked
+from shadow.replay import framed, is_chunked
 from shadow.route import Leg, ShadowRoute
 from shadow.window import share
 
@@ -174,7 +174,7 @@ class Mirror:
             if route is not None:
                 route.findings.dropped(Drop.NO_ENDPOINT.value)
             return
-        pair = Pair(link, number, route, compared, head, body)
+        pair = Pair(link, number, route, compared, host, head, body)
         if not self._budget.take(pair.size):
             link.ended(name)
             self._touch(name)
@@ -183,26 +183,24 @@ class Mirror:
         link.pairs[number] = pair
         now = pair.arrived = monotonic()
         pair.waiting = 1  # for ourselves: a call can end at once
-        pair.shadow = self._call(pair, route.shadow, host, now)
+        pair.shadow = self._call(pair, route.shadow, now)
         if route.control is not None:
-            pair.control = self._call(pair, route.control, host, now)
+            pair.control = self._call(pair, route.control, now)
         pair.waiting -= 1
         self._settle(pair)
 
-    def _call(self, pair: Pair, leg: Leg, host: bytes, now: float) -> Call:
+    def _call(self, pair: Pair, leg: Leg, now: float) -> Call:
+        pair.waiting += 1
+        return self._send(pair, leg, now, lambda ended: self._ended(pair, ended))
+
+    def _send(self, pair: Pair, leg: Leg, now: float, done: Callable[[Call], None]) -> Call:
+        """The same copy to whichever upstream: what one of them is not sent, none is, or their answers could not be compared."""
         shadowing = pair.route.shadowing
         pool = self.upstreams.pick(leg.index)
-        head = pair.route.heads.copy(pair.head, leg.host(host, b"" if pool is None else pool.endpoint.authority))
+        head = pair.route.heads.copy(pair.head, leg.host(pair.host, b"" if pool is None else pool.endpoint.authority))
         request = framed(head, pair.body, is_chunked(pair.head))
-        call = Call(
-            request,
-            pair.method == b"HEAD",
-            shadowing.max_body,
-            now + shadowing.timeout,
-            self._budget,
-            lambda ended: self._ended(pair, ended),
-        )
-        pair.waiting += 1
+        deadline = now + shadowing.timeout
+        call = Call(request, pair.method == b"HEAD", shadowing.max_body, deadline, self._budget, done)
         self._start(call, pool, now)
         return call
 
@@ -270,24 +268,14 @@ class Mirror:
             self._later(self.flush)
 
     def call_stable(self, pair: Pair, done: Callable[[Call], None]) -> None:
-        """Send the pair's request to stable a second time."""
-        shadowing, now = pair.route.shadowing, monotonic()
-        request = framed(again(pair.head), pair.body, is_chunked(pair.head))
+        """Send the copy to stable as well. Raises nothing; `done` may be called at once."""
 
         def ended(call: Call) -> None:
             self._calls.discard(call)
             self._budget.give_back(call.size)
             done(call)
 
-        call = Call(
-            request,
-            pair.method == b"HEAD",
-            shadowing.max_body,
-            now + shadowing.timeout,
-            self._budget,
-            ended,
-        )
-        self._start(call, self.upstreams.pick(pair.route.stable), now)
+        self._send(pair, pair.route.stable, monotonic(), ended)
 
     # Connections and time
 

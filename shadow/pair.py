@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 class Pair:
-    """`head` and `body` are the request as the primary got it. `waiting` counts the calls that have not ended; `gone` is why
-    there is nothing to compare with."""
+    """`head` and `body` are the request as the primary got it, `host` its Host as the client sent it. `waiting` counts the calls
+    that have not ended; `gone` is why there is nothing to compare with."""
 
     __slots__ = (
         "arrived",
@@ -23,6 +23,7 @@ class Pair:
         "control",
         "gone",
         "head",
+        "host",
         "link",
         "method",
         "number",
@@ -35,11 +36,14 @@ class Pair:
         "waiting",
     )
 
-    def __init__(self, link: Link, number: int, route: ShadowRoute, compared: bool, head: bytes, body: bytes) -> None:
+    def __init__(
+        self, link: Link, number: int, route: ShadowRoute, compared: bool, host: bytes, head: bytes, body: bytes
+    ) -> None:
         self.link = link
         self.number = number
         self.route = route
         self.compared = compared
+        self.host = host
         self.head = head
         self.body = body
         method, _, rest = head.partition(b" ")

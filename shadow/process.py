@@ -44,6 +44,7 @@ from shadow.mirror import SWEEP_SECONDS, Mirror
 
 REPORT_SECONDS = 1.0
 FLUSH_SECONDS = 0.002
+LAST_SECONDS = 1.0
 # Admin takes what we send at once, or is gone; reports wait then.
 MAX_BACKLOG = 16 * 1024 * 1024
 
@@ -58,6 +59,7 @@ class ShadowProcess:
         self._mirror = Mirror(self._differs, lambda flush: self._loop.call_later(FLUSH_SECONDS, flush), self._crashed)
         self._adopted = False
         self._stopped = asyncio.Event()
+        self._parted = asyncio.Event()
 
     async def run(self) -> None:
         await self._loop.create_unix_connection(lambda: self._channel, sock=self._control)
@@ -72,8 +74,9 @@ class ShadowProcess:
         server.close()
         self._differs.close()
         self._tell()
-        while self._channel.backlog:
-            await asyncio.sleep(FLUSH_SECONDS)
+        self._channel.close()  # once it has written out what there is
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._parted.wait(), LAST_SECONDS)
 
     # Messages
 
@@ -129,6 +132,7 @@ class ShadowProcess:
         self._channel.send(Notice("shadow", "error", event, detail))
 
     def _supervisor_lost(self) -> None:
+        self._parted.set()
         self._stopped.set()
 
     def _crashed(self, error: BaseException) -> None:

@@ -41,12 +41,6 @@ class CopyHeads:
         return b"\r\n".join(kept)
 
 
-def again(head: bytes) -> bytes:
-    """The head of a request that stable gets a second time: what it got, marked."""
-    lines = [line for line in head[:-4].split(b"\r\n") if line[: line.find(b":")].lower() not in _HOP_BY_HOP]
-    return b"\r\n".join([*lines, MARK, b"\r\n"])
-
-
 def framed(head: bytes, body: bytes, chunked: bool) -> bytes:
     """Head and body as they go out; a body that came in chunks goes as one."""
     if chunked:

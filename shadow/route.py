@@ -48,7 +48,7 @@ class ShadowRoute:
         self.equality = Equality(shadowing.comparing.headers)
         self.shadow = self._leg(shadowing.upstream, snapshot)
         self.control = self._leg(shadowing.control, snapshot)
-        self.stable = stable
+        self.stable = Leg(snapshot.upstreams[stable])
         self.again = frozenset() if self.control is not None or not shadowing.noise_sample else SAFE_METHODS
         """Methods that stable may be asked a second time with."""
         self.findings.declare(shadowing.endpoints)
