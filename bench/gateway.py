@@ -40,12 +40,32 @@ class Gateway:
     def workers(self) -> list[int]:
         """Their process ids, in the order of their numbers."""
         found: dict[int, int] = {}
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in map(int, children):
-            title = Path(f"/proc/{pid}/cmdline").read_bytes().decode("latin-1")
-            if match := re.match(r"headgate: worker (\d+)", title):
+        for pid in children(self.process.pid):
+            if match := re.match(r"headgate: worker (\d+)", _title(pid)):
                 found[int(match[1])] = pid
         return [found[number] for number in sorted(found)]
+
+    def shadow_process(self) -> int | None:
+        """Its process id, None where there is none."""
+        for pid in children(self.process.pid):
+            if _title(pid).startswith("headgate: shadow"):
+                return pid
+        return None
+
+
+def children(pid: int) -> list[int]:
+    """Of a process that may have ended."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("latin-1")
+    except OSError:
+        return ""
 
 
 def shop(ports: Mapping[str, int], **more: object) -> dict[str, Any]:
