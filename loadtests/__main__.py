@@ -64,10 +64,11 @@ def main() -> int:
             changes = _make_changes(demo, begin, arguments.seconds)
             locust.wait()
         end = time.time()
+        shadow = _shadow(demo)
         samples = list(read_samples(samples_path))
         late = _get(demo["services"]["canary"], f"/arrivals?after={changes[-1].answered_clock + _ON_ITS_WAY}")
     phases = _phases(changes, begin, end)
-    return _report([judge(phase, samples) for phase in phases], changes, samples, late)
+    return _report([judge(phase, samples) for phase in phases], changes, samples, late, shadow)
 
 
 @contextmanager
@@ -138,6 +139,15 @@ def _get(service: str, path: str) -> dict[str, Any]:
     return answer
 
 
+def _shadow(demo: dict[str, Any]) -> str:
+    """What became of the copies: all GETs are copied, as fast as the shadow takes them."""
+    with AdminClient(find_target(demo["admin"], None, demo["state"], {})) as api:
+        found = api.get(f"/v1/routes/{ROUTE}/diffs")
+    dropped = ", ".join(f"{reason} {count}" for reason, count in sorted(found["dropped"].items())) or "none"
+    fields = ", ".join(f"{each['endpoint']} {each['field']}" for each in found["findings"]) or "none"
+    return f"shadow: {found['compared']} pairs compared; not compared: {dropped}; findings: {fields}"
+
+
 def _phases(changes: list[Change], begin: float, end: float) -> list[Phase]:
     first, second, cutback = changes
     return [
@@ -148,7 +158,9 @@ def _phases(changes: list[Change], begin: float, end: float) -> list[Phase]:
     ]
 
 
-def _report(outcomes: list[Outcome], changes: list[Change], samples: list[Sample], late: dict[str, Any]) -> int:
+def _report(
+    outcomes: list[Outcome], changes: list[Change], samples: list[Sample], late: dict[str, Any], shadow: str
+) -> int:
     failures = sum(not sample.ok for sample in samples)
     answered = changes[-1]
     asked_after = sum(sample.started >= answered.answered and sample.upstream == "canary" for sample in samples)
@@ -159,6 +171,7 @@ def _report(outcomes: list[Outcome], changes: list[Change], samples: list[Sample
     print(f"requests: {len(samples)}, failed: {failures}")
     print(f"after the cutback's answer: {asked_after} requests that clients began then went to canary;")
     print(f"    the last request reached canary {last} from it; {late['after']} came more than 100 ms after it")
+    print(shadow)
     faults = [
         *(["requests failed"] if failures else []),
         *(["a change was not applied"] if not all(change.receipt["applied"] for change in changes) else []),

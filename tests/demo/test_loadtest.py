@@ -18,3 +18,4 @@ def test_loadtest_while_weights_change_holds_and_says_so() -> None:
     phases = [line.split("  ")[0] for line in lines[5:] if line.startswith(("declared", "first", "second", "cutback"))]
     assert phases == ["declared", "first change", "second change", "cutback"]
     assert any(line.endswith(", failed: 0") for line in lines)
+    assert lines[-2].startswith("shadow: ")
