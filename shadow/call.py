@@ -51,7 +51,6 @@ class Call(Caller):
         "_budget",
         "_connection",
         "_done",
-        "_fresh",
         "_head_request",
         "_most",
         "_pool",
@@ -82,7 +81,6 @@ class Call(Caller):
         self._started = 0.0
         self._pool: Pool | None = None
         self._connection: UpstreamConnection | None = None
-        self._fresh = False
         self._body: list[bytes] = []
         self.size = 0
         self.deadline = deadline
@@ -141,7 +139,7 @@ class Call(Caller):
         response.end()
         if response.complete and response.head_complete:
             self.response_arrived(response)
-        elif connection.used and not response.begun and not self._fresh:
+        elif connection.used and not response.begun:
             self._again()
         else:
             self._finish(RESET)
@@ -158,8 +156,8 @@ class Call(Caller):
         self._finish(TIMEOUT)
 
     def _again(self) -> None:
-        """A kept connection was closed as we used it, which says nothing of the shadow: once more, over a fresh one."""
-        self._fresh = True
+        """A kept connection was closed as we used it, which says nothing of the shadow: again, over a fresh one or one that
+        another call has just ended with. There are only so many of those, and there is the deadline."""
         self._release(False)
         assert self._pool is not None
         if not self._pool.wait(self):
