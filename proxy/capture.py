@@ -104,7 +104,7 @@ class Tap:
         """Bytes of bodies of captures under way."""
         self._rooms: dict[str, Room] = {}
         self._under_way: dict[str, int] = {}
-        """route -> captures for which credit was used and has not come back."""
+        """route -> captures of which the shadow process has not reported what became."""
 
     # The connection
 
@@ -121,11 +121,11 @@ class Tap:
         room.backed_off = backed_off
 
     def through(self, route: str, count: int) -> None:
-        """The shadow process is through with so many captures."""
+        """The shadow process has reported what became of so many captures."""
         self._under_way[route] = self._under_way.get(route, 0) - count
 
     def lost(self) -> None:
-        """The shadow process is gone, and with it what it had in hand."""
+        """The shadow process is gone, and with it what it had in hand or had found since its last report."""
         self._outbox = None
         self._session += 1
         self._rooms = {}
@@ -133,6 +133,11 @@ class Tap:
             if count > 0:
                 self._stats.not_copied(route, Drop.SHADOW_DOWN.value, count)
         self._under_way = {}
+
+    def flush(self) -> None:
+        """Nothing more will follow: what waits for more goes out."""
+        if self._outbox is not None:
+            self._outbox.flush()
 
     # One exchange
 

@@ -163,6 +163,7 @@ class Worker:
             self._loop.call_later(0.05, self._await_drained, plane, deadline)
             return
         self._report(plane)
+        plane.tap.flush()
         if plane.access_log is not None:
             plane.access_log.flush()
         self._loop.call_soon(self._stopped.set)

@@ -74,6 +74,7 @@ class Comparisons:
         route = pair.route
         endpoint = route.findings.endpoint(pair.method, pair.path)
         route.findings.matched(endpoint, primary.seconds, shadow.seconds, pair.third is not None)
+        pair.counted()
 
     def _sampled(self, pair: Pair) -> bool:
         route = pair.route
@@ -86,12 +87,14 @@ class Comparisons:
         if not self._differs.submit(route.name, answers, lambda compared: self._compared(pair, kind, compared)):
             route.findings.differ_dropped(route.findings.endpoint(pair.method, pair.path))
             route.findings.dropped(Drop.DIFFER_BUSY.value)
+            pair.counted()
 
     def _compared(self, pair: Pair, kind: Third, compared: Compared) -> None:
         route = pair.route
         endpoint = route.findings.endpoint(pair.method, pair.path)
         if compared.reason:
             route.findings.unknown(endpoint, compared.reason)
+            pair.counted()
         elif (
             kind is Third.NONE and pair.method in route.again and route.findings.wants_third(endpoint, compared.shadow)
         ):
@@ -128,6 +131,7 @@ class Comparisons:
     def _count(self, pair: Pair, kind: Third, compared: Compared) -> None:
         route = pair.route
         route.findings.compared(route.findings.endpoint(pair.method, pair.path), compared, kind, _facts(pair), time())
+        pair.counted()
 
 
 def _answers(pair: Pair) -> tuple[Answer, Answer]:

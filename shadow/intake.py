@@ -38,7 +38,10 @@ class Link:
         self.pairs: dict[int, Pair] = {}
         self._given: dict[str, int] = {}
         """route -> credits out: unused at the worker, or captures under way."""
+        self._counted: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         self._through: dict[str, int] = {}
+        """route -> captures that are among what is found; that the last report tells of; that the worker is to be told of."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -75,14 +78,33 @@ class Link:
         self._mirror.left(self)
 
     def ended(self, route: str) -> None:
-        """A capture is through, and its credit used up."""
-        self._through[route] = self._through.get(route, 0) + 1
+        """A capture holds nothing any more, and its credit is used up."""
         self._given[route] = self._given.get(route, 0) - 1
 
+    def counted(self, route: str) -> None:
+        """What became of a capture is among what is found."""
+        self._counted[route] = self._counted.get(route, 0) + 1
+
+    def reporting(self) -> None:
+        """A report is made of what is found."""
+        _add(self._reported, self._counted)
+
+    def reported(self) -> None:
+        """That report is out."""
+        _add(self._through, self._reported)
+
     def give(self, route: str, wanted: int, backed_off: bool) -> None:
-        """Bring the credits out to `wanted`, which takes some back where it became less, and tell what is through."""
+        """Bring the credits out to `wanted`, which takes some back where it became less, and tell what is through: whatever
+        becomes of us, the worker need not count it."""
         more = wanted - self._given.get(route, 0)
         through = self._through.pop(route, 0)
         if (more or through) and self._transport is not None:
             self._given[route] = wanted
             self._transport.write(credit_frame(route.encode(), more, through, backed_off))
+
+
+def _add(sums: dict[str, int], more: dict[str, int]) -> None:
+    """Leaves `more` empty."""
+    for route, count in more.items():
+        sums[route] = sums.get(route, 0) + count
+    more.clear()

@@ -1,11 +1,13 @@
 """The hub of the shadow process: copies go out, answers are paired, equal ones counted, the others compared elsewhere.
 
 Rules of this file. A pair ends exactly once, in `_end`, and its credit goes back then. Everything held has a bound: pairs by the
-windows, their bytes by MAX_HELD, comparisons by their own queue. What is given up is counted by its reason.
+windows, their bytes by MAX_HELD, comparisons by their own queue. What is given up is counted by its reason. Each copy is counted
+once, whoever dies when: its worker counts it as lost with us unless a report has told of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -71,6 +73,9 @@ class Mirror:
         self._table = response_table()
         self.upstreams = Upstreams(self._start_dial)
         self.routes: dict[str, ShadowRoute] = {}
+        self.alone = asyncio.Event()
+        """Whether there is no worker."""
+        self.alone.set()
         self.opened = False
         """Whether credits are given: not before what was found earlier is known."""
 
@@ -124,9 +129,23 @@ class Mirror:
                 route.restore(state)
 
     def reports(self, now: float) -> list[DiffReport]:
-        """What has changed since the last call; `now` is Unix time."""
+        """What has changed since the last call; `now` is Unix time. Once it is out, `reported` is to be called."""
+        for link in self._links:
+            link.reporting()
         found = [route.findings.take_report(now) for route in self.routes.values()]
         return [report for report in found if report is not None]
+
+    def reported(self) -> None:
+        for link in self._links:
+            link.reported()
+        self._touched.update(self.routes)
+        self.flush()
+
+    def close(self) -> None:
+        """The workers are gone, and so are we: what is in hand will not be compared."""
+        for route in self.routes.values():
+            if route.uncounted:
+                route.findings.dropped(Drop.SHADOW_DOWN.value, route.uncounted)
 
     def resend(self) -> None:
         """Whoever got the reports is new: the next ones tell everything."""
@@ -137,12 +156,15 @@ class Mirror:
 
     def joined(self, link: Link) -> None:
         self._links.append(link)
+        self.alone.clear()
         self._touched.update(self.routes)
         self.flush()
 
     def left(self, link: Link) -> None:
         """A worker is gone, and with it the answers its captures wait for."""
         self._links.remove(link)
+        if not self._links:
+            self.alone.set()
         for pair in list(link.pairs.values()):
             self.gone(pair, Drop.NO_PRIMARY.value)
         self._touched.update(self.routes)
@@ -170,6 +192,7 @@ class Mirror:
         route = self.routes.get(name)
         if route is None or route.shadow is None:
             link.ended(name)
+            link.counted(name)
             self._touch(name)
             if route is not None:
                 route.findings.dropped(Drop.NO_ENDPOINT.value)
@@ -177,9 +200,11 @@ class Mirror:
         pair = Pair(link, number, route, compared, host, head, body)
         if not self._budget.take(pair.size):
             link.ended(name)
+            link.counted(name)
             self._touch(name)
             route.findings.dropped(Drop.QUEUE_FULL.value)
             return
+        route.uncounted += 1
         link.pairs[number] = pair
         now = pair.arrived = monotonic()
         pair.waiting = 1  # for ourselves: a call can end at once
@@ -244,13 +269,18 @@ class Mirror:
         assert shadow is not None
         route.findings.outcome(shadow.outcome)
         if not pair.compared:
-            route.findings.dropped(Drop.NOT_STABLE.value)
+            self._drop(pair, Drop.NOT_STABLE.value)
         elif pair.gone:
-            route.findings.dropped(pair.gone)
+            self._drop(pair, pair.gone)
         elif shadow.answer is None:
-            route.findings.dropped(_DROP_OF[shadow.outcome])
+            self._drop(pair, _DROP_OF[shadow.outcome])
         else:
             self._comparisons.compare(pair)
+
+    @staticmethod
+    def _drop(pair: Pair, why: str) -> None:
+        pair.route.findings.dropped(why)
+        pair.counted()
 
     def _end(self, pair: Pair) -> None:
         del pair.link.pairs[pair.number]

@@ -63,6 +63,11 @@ class Pair:
         """Whether all that it waits for is there."""
         return not self.waiting and (self.primary is not None or bool(self.gone) or not self.compared)
 
+    def counted(self) -> None:
+        """What became of it is among what is found."""
+        self.route.uncounted -= 1
+        self.link.counted(self.route.name)
+
     @property
     def path(self) -> bytes:
         return self.target.partition(b"?")[0]

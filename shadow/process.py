@@ -58,6 +58,8 @@ class ShadowProcess:
         self._differs = Differs(_differ_count(), self._crashed)
         self._mirror = Mirror(self._differs, lambda flush: self._loop.call_later(FLUSH_SECONDS, flush), self._crashed)
         self._adopted = False
+        self._patience = 0.0
+        """Seconds that workers' last copies are waited for at the end."""
         self._stopped = asyncio.Event()
         self._parted = asyncio.Event()
 
@@ -72,7 +74,10 @@ class ShadowProcess:
         self._channel.send(Ready())
         await self._stopped.wait()
         server.close()
+        with contextlib.suppress(TimeoutError):  # what workers sent before they ended is still to be read
+            await asyncio.wait_for(self._mirror.alone.wait(), self._patience)
         self._differs.close()
+        self._mirror.close()
         self._tell()
         self._channel.close()  # once it has written out what there is
         with contextlib.suppress(TimeoutError):
@@ -91,7 +96,8 @@ class ShadowProcess:
                 self._mirror.resend()
             case DiffsResend():  # whoever was asked before has died
                 self._channel.send(DiffsWanted())
-            case Drain():
+            case Drain(seconds):
+                self._patience = seconds
                 self._stopped.set()
 
     def _publish(self, publish: Publish) -> None:
@@ -121,6 +127,7 @@ class ShadowProcess:
         if self._channel.backlog < MAX_BACKLOG:
             for report in self._mirror.reports(time()):
                 self._channel.send(report)
+            self._loop.call_soon(self._mirror.reported)  # the loop writes out at the end of a turn, in any order
 
     def _report(self) -> None:
         self._tell()

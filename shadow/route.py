@@ -33,11 +33,25 @@ class Leg:
 class ShadowRoute:
     """Survives changes of its settings: `adopt` takes up new ones, what was found stays unless it is to start afresh."""
 
-    __slots__ = ("again", "control", "equality", "findings", "heads", "name", "shadow", "shadowing", "stable", "window")
+    __slots__ = (
+        "again",
+        "control",
+        "equality",
+        "findings",
+        "heads",
+        "name",
+        "shadow",
+        "shadowing",
+        "stable",
+        "uncounted",
+        "window",
+    )
 
     def __init__(self, name: str, shadowing: Shadowing, stable: int, snapshot: Snapshot) -> None:
         self.name = name
         self.window = Window()
+        self.uncounted = 0
+        """Pairs in hand."""
         self.findings = RouteFindings(name, shadowing.since, shadowing.endpoints)
         self.adopt(shadowing, stable, snapshot)
 
