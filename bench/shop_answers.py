@@ -29,6 +29,7 @@ DEFECTS = (
     Defect("value changed", "$.price", 2_000),
     Defect("field missing", "$.currency", 2_000),
     Defect("status changed", "status", 2_000),
+    Defect("answer broken off", "status", 2_000),
     Defect("id null", "$.id", 5_000),
     Defect("number out of range", "$.score", 5_000),
 )
@@ -59,12 +60,14 @@ class Shop:
         self.wrong = 0
 
     def answer(self, path: bytes, number: bytes, now: float) -> bytes:
-        """`now` is Unix time."""
+        """Empty for one that is to break off. `now` is Unix time."""
         self.served += 1
         defect = ""
         if self.defect and path.startswith(b"/shop/orders/") and self._draw.random() < SHARE:
             defect = self.defect
             self.wrong += 1
+        if defect == "answer broken off":
+            return b""
         if defect == "status changed":
             return response(500, b'{"error":"no connection to the database"}', number, self._name)
         return response(200, self._document(path, now, defect), number, self._name)

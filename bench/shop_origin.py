@@ -18,9 +18,8 @@ from bench.child import answer_stdin
 from bench.shop_answers import NUMBER, Shop
 
 HUGE = 10 * 1024 * 1024
-MOODS = ("sound", "hang", "refuse", "reset", "huge", "garbage")
 _HALF = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"half":'
-_RESET = struct.pack("ii", 1, 0)
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Origin:
@@ -55,15 +54,24 @@ class Origin:
     def act(self, transport: asyncio.Transport, path: bytes, number: bytes) -> None:
         match self.mood:
             case "sound":
-                transport.write(self.shop.answer(path, number, time.time()))
+                answer = self.shop.answer(path, number, time.time())
+                if answer:
+                    transport.write(answer)
+                else:
+                    _break_off(transport)
             case "reset":
-                transport.write(_HALF)
-                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                transport.abort()
+                _break_off(transport)
             case "huge":
                 transport.write(self._huge)
             case "garbage":
                 transport.write(self._garbage)
+
+
+def _break_off(transport: asyncio.Transport) -> None:
+    """Amid a body, with a RST."""
+    transport.write(_HALF)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
 
 
 class Connection(asyncio.Protocol):
