@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from proxy.capture_frames import Drop, answer_frame, gone_frame, request_frame
 from proxy.stats import WorkerStats
 from routing.decide import in_sample
+from routing.shadowing import SAFE_METHODS
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
@@ -84,6 +85,10 @@ class Outbox:
             self._frames = []
             self._size = 0
 
+    def forget(self) -> None:
+        """The connection is gone, and uvloop raises where something is written to it: what `later` calls finds nothing."""
+        self._frames = []
+
     @property
     def unsent(self) -> int:
         """Bytes that the shadow process has not taken yet."""
@@ -126,6 +131,8 @@ class Tap:
 
     def lost(self) -> None:
         """The shadow process is gone, and with it what it had in hand or had found since its last report."""
+        if self._outbox is not None:
+            self._outbox.forget()
         self._outbox = None
         self._session += 1
         self._rooms = {}
@@ -155,6 +162,8 @@ class Tap:
         drop: Drop | None = None
         if message.method not in shadow.methods:
             drop = Drop.UNSAFE_METHOD
+        elif message.method not in SAFE_METHODS and exchange.upstream_name in (shadow.upstream, shadow.control):
+            drop = Drop.UNSAFE_METHOD  # it would be done there twice
         elif message.upgrade:
             drop = Drop.UPGRADE
         elif b"x-headgate-shadow" in message.fields:
@@ -178,8 +187,7 @@ class Tap:
         if message.complete:
             self._send_request(capture, exchange, head, message.body, shadow.max_body)
         else:
-            capture.lines = [head]
-            self.request_body(capture, exchange, message.body)
+            capture.lines = [head]  # `request_body` gets what there is of the body
         return capture
 
     def request_body(self, capture: Capture, exchange: Exchange, body: list[bytes]) -> None:
@@ -196,6 +204,9 @@ class Tap:
     def _send_request(self, capture: Capture, exchange: Exchange, head: bytes, body: list[bytes], most: int) -> None:
         if sum(map(len, body)) > most:
             self._give_up(capture, Drop.BODY_TOO_LARGE)
+            return
+        if self._stuck:
+            self._give_up(capture, Drop.QUEUE_FULL)
             return
         host = exchange.message.fields[b"host"]
         self._write(request_frame(capture.number, capture.compared, capture.route.encode(), host, head, body))
@@ -226,10 +237,12 @@ class Tap:
             self._give_up(capture, Drop.NO_PRIMARY)
         elif capture.compared:
             capture.open = False
-            if capture.answer_complete and capture.status:
-                self._write(answer_frame(capture.number, capture.status, seconds, capture.lines, capture.body))
-            else:
+            if not (capture.answer_complete and capture.status):
                 self._write(gone_frame(capture.number, Drop.NO_PRIMARY))
+            elif self._stuck:
+                self._write(gone_frame(capture.number, Drop.QUEUE_FULL))
+            else:
+                self._write(answer_frame(capture.number, capture.status, seconds, capture.lines, capture.body))
 
     def _hold(self, capture: Capture, body: list[bytes], most: int) -> bool:
         """Keep a piece of a body; False where it became too much and the capture was given up."""
@@ -254,6 +267,11 @@ class Tap:
             self._rooms[capture.route].credits += 1
             self._under_way[capture.route] -= 1
         capture.session = -1
+
+    @property
+    def _stuck(self) -> bool:
+        """Whether so much is unsent that only what is small may follow."""
+        return self._outbox is not None and self._outbox.unsent > MAX_UNSENT
 
     def _write(self, frame: bytes) -> None:
         assert self._outbox is not None

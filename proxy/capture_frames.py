@@ -14,7 +14,7 @@ REQUEST, ANSWER, GONE, CREDIT = 1, 2, 3, 4
 # length, kind, number
 _PREFIX = Struct("<IBI")
 # …, whether the primary's answer is to be compared, bytes of route, of host, of head
-REQUEST_HEAD = Struct("<IBIBHHI")
+REQUEST_HEAD = Struct("<IBIBHII")
 # …, status, seconds, bytes of head
 ANSWER_HEAD = Struct("<IBIHdI")
 # …, index of the reason in DROPS

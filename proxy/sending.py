@@ -70,14 +70,15 @@ def body_arrived(exchange: Exchange) -> None:
     if exchange.request_done or exchange.ended:
         return
     body, message.body = message.body, []
-    if exchange.capture is not None:
-        plane.tap.request_body(exchange.capture, exchange, body)
     if body:
         exchange.body_sent += sum(map(len, body))
         limit = exchange.snapshot.limits.body
         if 0 < limit < exchange.body_sent:
             exchange.fail(ErrorKind.BODY_TOO_LARGE)
             return
+    if exchange.capture is not None:  # not before: what is refused is not copied
+        plane.tap.request_body(exchange.capture, exchange, body)
+    if body:
         if message.chunked:
             connection.transport.write(chunks(body))
         else:

@@ -28,10 +28,11 @@ class Shadowed:
     """A gateway whose routes have shadows. A route's host is its name and `.example`; the route `warm` is there to tell when
     copies are taken, so that the others' counts can be exact."""
 
-    def __init__(self, stage: Stage, upstreams: Mapping[str, str], routes: Mapping[str, Any], **top: Any) -> None:
-        """`routes` is name -> shadow; the stable upstream of all is the first."""
+    def __init__(self, stage: Stage, upstreams: Mapping[str, Any], routes: Mapping[str, Any], **top: Any) -> None:
+        """`upstreams` are URLs, or whole sections; `routes` is name -> shadow; the stable upstream of all is the first."""
         self._warm = stage.origin("warm")
-        self.gateway = stage.gateway(_document({**upstreams, "warm": self._warm.url}, routes, top))
+        self.settings = _document({**upstreams, "warm": self._warm.url}, routes, top)
+        self.gateway = stage.gateway(self.settings)
         self.start()
 
     def start(self) -> None:
@@ -85,8 +86,19 @@ class Shadowed:
                     found["".join(value for key, value in sample.labels.items() if key != "route")] = sample.value
         return found
 
+    def copied(self, route: str = "shop") -> int:
+        """How many of the requests so far were copied. What a worker counts it tells all at once, so one that is known of tells
+        of those before it; for a single worker."""
+        before = self.metrics("headgate_shadow_copied_total", "warm")[""]
+        self.wait_copying()
+        self.gateway.until(
+            lambda: self.metrics("headgate_shadow_copied_total", "warm")[""] > before,
+            "the worker tells what it has counted",
+        )
+        return int(self.metrics("headgate_shadow_copied_total", route)[""])
 
-def _document(upstreams: Mapping[str, str], shadows: Mapping[str, Any], top: Mapping[str, Any]) -> Document:
+
+def _document(upstreams: Mapping[str, Any], shadows: Mapping[str, Any], top: Mapping[str, Any]) -> Document:
     stable = next(iter(upstreams))
     routes = {name: _route(name, stable, shadow) for name, shadow in shadows.items()}
     routes["warm"] = _route("warm", "warm", {"upstream": "warm", "percent": 100, "noise_sample": "0%"})
@@ -94,7 +106,7 @@ def _document(upstreams: Mapping[str, str], shadows: Mapping[str, Any], top: Map
         "listen": [{"address": "127.0.0.1:0"}],
         "workers": 1,
         "admin": {"address": "127.0.0.1:0"},
-        "upstreams": {name: {"endpoints": [url]} for name, url in upstreams.items()},
+        "upstreams": {name: {"endpoints": [own]} if isinstance(own, str) else own for name, own in upstreams.items()},
         "routes": routes,
         **top,
     }
