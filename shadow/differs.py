@@ -24,9 +24,9 @@ from shadow.differ_process import DifferProcess, cpu_of
 from shadow.jobs import Adopt, Done, Job, plain
 from shadow.verdict import Compared, Reason
 
-AHEAD = 2
+AHEAD = 4
 CPU_SECONDS = 0.25
-WALL_SECONDS = 2.0
+WALL_SECONDS = 10.0  # long: at the lowest priority it may get no processor for seconds
 BOOT_SECONDS = 20.0
 SHARE = 0.25
 MOST_JOBS = 256
