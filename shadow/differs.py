@@ -3,7 +3,7 @@
 Rules:
 - Nothing waits: a pair that can't be queued is refused at once, and the caller counts it.
 - A differ starts with the first job, and has at most two: one it works on, one that is ready when it is done.
-- A job whose differ has spent 250 ms of processor time on it, or 2 s of any time, is lost with it (`deadline`). So is one whose
+- A job whose differ has spent 250 ms of processor time on it, or 10 s of any time, is lost with it (`deadline`). So is one whose
   differ dies (`crashed`). The job behind it has not begun and goes to the next differ.
 - A differ that dies is started again when there is a job: at once if it had lived for 10 s, else after a pause that doubles.
 - Together they use at most `share` of one processor, averaged over a second: each answer's time is taken from a bucket that
