@@ -105,7 +105,10 @@ def test_what_was_found_outlives_a_restart_to_the_last_copy(stage: Stage) -> Non
     with Clients(shadowed.gateway, "shop.example") as clients:
         clients.wait(200)
         shadowed.gateway.until(lambda: shadowed.diffs()["compared"] > 0, "some are compared")
-    assert shadowed.gateway.stop() == 0
+    assert {SHADOW, DIFFER} <= shadowed.gateway.by_title().keys()
+    with watched(*descendants(shadowed.gateway.pid)) as ends:
+        assert shadowed.gateway.stop() == 0
+        assert all_end(ends)
     shadowed.start()
     diffs = shadowed.counted(clients.sent)
     assert diffs["mismatched"] == diffs["compared"] > 0
@@ -113,15 +116,6 @@ def test_what_was_found_outlives_a_restart_to_the_last_copy(stage: Stage) -> Non
     assert shadowed.gateway.stop() == 0
     shadowed.start()
     assert shadowed.counted(clients.sent) == diffs
-
-
-def test_processes_have_titles_and_end_with_the_gateway(stage: Stage) -> None:
-    shadowed = shadowed_by(stage, otherwise)
-    with Clients(shadowed.gateway, "shop.example", 1):
-        shadowed.gateway.until(lambda: {SHADOW, DIFFER} <= shadowed.gateway.by_title().keys(), "both are there")
-    with watched(*descendants(shadowed.gateway.pid)) as ends:
-        assert shadowed.gateway.stop() == 0
-        assert all_end(ends)
 
 
 def test_processes_go_when_the_supervisor_is_killed(stage: Stage) -> None:
@@ -132,7 +126,6 @@ def test_processes_go_when_the_supervisor_is_killed(stage: Stage) -> None:
         shadowed.gateway.signal(signal.SIGKILL)
         assert all_end(ends)
     assert shadowed.gateway.end() == -signal.SIGKILL
-    shadowed.start()  # nothing is left that would hold the socket
 
 
 def test_shadow_process_starts_with_the_first_shadow_and_not_before(stage: Stage) -> None:

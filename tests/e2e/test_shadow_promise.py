@@ -5,16 +5,17 @@ One gateway with a route for each kind of shadow. Every answer that a client get
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from tests.support.origin import Conversation
+from tests.support.origin import Conversation, Script
 from tests.support.shadows import Clients, Shadowed, numbered_answer, numbers
 from tests.support.stage import Stage
 
-METHODS = ["GET", "POST"]
-REQUESTS = 400
+REQUESTS = 200
 
 
 def hangs(connection: Conversation) -> None:
@@ -49,9 +50,9 @@ def answers_garbage(connection: Conversation) -> None:
 def answers_byte_by_byte(connection: Conversation) -> None:
     while True:
         answer = numbered_answer(connection.receive())
-        for at in range(200):
+        for at in range(100):
             connection.send(answer[at : at + 1])
-        connection.send(answer[200:])
+        connection.send(answer[100:])
 
 
 def answers_and_closes(connection: Conversation) -> None:
@@ -64,7 +65,7 @@ class Hostile:
     """`outcomes` are all that its calls come to, `drops` why copies are dropped, among other reasons; `compared` says whether pairs
     are compared."""
 
-    script: object
+    script: Script | None
     outcomes: set[str]
     drops: set[str]
     compared: bool = False
@@ -82,23 +83,44 @@ KINDS = {
 }
 
 
+class Promise:
+    """All of them at once, each with clients of its own, until the trouble of each shows."""
+
+    def __init__(self, stage: Stage) -> None:
+        upstreams = {"blue": stage.origin(numbers).url}
+        routes: dict[str, Any] = {}
+        for name, kind in KINDS.items():
+            own = f"{name}-next"
+            upstreams[own] = (stage.refusing() if kind.script is None else stage.origin(kind.script)).url
+            timeout = "300ms" if kind.script is hangs else "30s"
+            routes[name] = {"upstream": own, "percent": 100, "methods": ["GET", "POST"], "timeout": timeout}
+        self.shadowed = Shadowed(stage, upstreams, routes, timeouts={"connect": "30s"})  # the accept queues overflow
+        self.clients = {name: Clients(self.shadowed.gateway, f"{name}.example", 3) for name in KINDS}
+        with ExitStack() as running:
+            for clients in self.clients.values():
+                running.enter_context(clients)
+            for clients in self.clients.values():
+                clients.wait(REQUESTS)
+            self.shadowed.gateway.until(self._shows, "the trouble of each shows")
+
+    def _shows(self) -> bool:
+        return all(self.shadowed.diffs(name)["dropped"].keys() >= kind.drops for name, kind in KINDS.items())
+
+
 @pytest.fixture(scope="module")
-def shadowed(shared: Stage) -> Shadowed:
-    upstreams = {"blue": shared.origin(numbers).url}
-    for name, kind in KINDS.items():
-        upstreams[name] = (shared.refusing() if kind.script is None else shared.origin(kind.script)).url  # type: ignore[arg-type]
-    shadow = {"percent": 100, "methods": METHODS, "timeout": "300ms"}
-    return Shadowed(shared, upstreams, {name: {"upstream": name, **shadow} for name in KINDS})
+def promise(shared: Stage) -> Promise:
+    return Promise(shared)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_no_client_sees_what_the_shadow_does(shadowed: Shadowed, name: str) -> None:
-    kind = KINDS[name]
-    with Clients(shadowed.gateway, f"{name}.example") as clients:
-        clients.wait(REQUESTS)
-        shadowed.gateway.until(lambda: shadowed.diffs(name)["dropped"].keys() >= kind.drops, "its trouble shows")
-    assert clients.different == []
-    diffs = shadowed.counted(clients.sent, name)
+def test_no_client_sees_what_the_shadow_does(promise: Promise, name: str) -> None:
+    assert promise.clients[name].different == []
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_trouble_of_the_shadow_is_counted_by_what_it_is(promise: Promise, name: str) -> None:
+    kind, shadowed = KINDS[name], promise.shadowed
+    diffs = shadowed.counted(promise.clients[name].sent, name)
     assert set() < diffs["outcomes"].keys() <= kind.outcomes
     assert diffs["dropped"].keys() >= kind.drops
     assert (diffs["compared"] > 0) is kind.compared

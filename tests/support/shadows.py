@@ -29,7 +29,8 @@ class Shadowed:
     copies are taken, so that the others' counts can be exact."""
 
     def __init__(self, stage: Stage, upstreams: Mapping[str, Any], routes: Mapping[str, Any], **top: Any) -> None:
-        """`upstreams` are URLs, or whole sections; `routes` is name -> shadow; the stable upstream of all is the first."""
+        """`upstreams` are URLs, or whole sections; `routes` is name -> shadow. A route's stable is the upstream of its name, or
+        else the first."""
         self._warm = stage.origin("warm")
         self.settings = _document({**upstreams, "warm": self._warm.url}, routes, top)
         self.gateway = stage.gateway(self.settings)
@@ -100,7 +101,7 @@ class Shadowed:
 
 def _document(upstreams: Mapping[str, Any], shadows: Mapping[str, Any], top: Mapping[str, Any]) -> Document:
     stable = next(iter(upstreams))
-    routes = {name: _route(name, stable, shadow) for name, shadow in shadows.items()}
+    routes = {name: _route(name, name if name in upstreams else stable, shadow) for name, shadow in shadows.items()}
     routes["warm"] = _route("warm", "warm", {"upstream": "warm", "percent": 100, "noise_sample": "0%"})
     return {
         "listen": [{"address": "127.0.0.1:0"}],
