@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from proxy.capture_frames import (
@@ -77,6 +78,15 @@ class Link:
         self._transport = None
         self._mirror.left(self)
 
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        """A worker that does not read: what it is told are few bytes, and it will be ended by the supervisor."""
+
+    def resume_writing(self) -> None:
+        pass
+
     def ended(self, route: str) -> None:
         """A capture holds nothing any more, and its credit is used up."""
         self._given[route] = self._given.get(route, 0) - 1
@@ -89,9 +99,10 @@ class Link:
         """A report is made of what is found."""
         _add(self._reported, self._counted)
 
-    def reported(self) -> None:
-        """That report is out."""
+    def reported(self) -> Iterable[str]:
+        """That report is out. Returns the routes of which the worker is to be told."""
         _add(self._through, self._reported)
+        return self._through
 
     def give(self, route: str, wanted: int, backed_off: bool) -> None:
         """Bring the credits out to `wanted`, which takes some back where it became less, and tell what is through: whatever

@@ -69,6 +69,8 @@ class Mirror:
         self._links: list[Link] = []
         self._calls: set[Call] = set()
         self._touched: set[str] = set()
+        self._turn = 0
+        """Moves on with time: where there is less room than there are workers, each has its turn at it."""
         self._budget = Budget(MAX_HELD)
         self._table = response_table()
         self.upstreams = Upstreams(self._start_dial)
@@ -108,6 +110,7 @@ class Mirror:
             {name: (route.shadowing.comparing, route.shadowing.redacting) for name, route in self.routes.items()}
         )
         for name in before.keys() - self.routes.keys():
+            before[name].retire()
             for link in self._links:
                 link.give(name, 0, False)
         self._touched.update(self.routes)
@@ -137,8 +140,7 @@ class Mirror:
 
     def reported(self) -> None:
         for link in self._links:
-            link.reported()
-        self._touched.update(self.routes)
+            self._touched.update(link.reported())
         self.flush()
 
     def close(self) -> None:
@@ -165,7 +167,7 @@ class Mirror:
         self._links.remove(link)
         if not self._links:
             self.alone.set()
-        for pair in list(link.pairs.values()):
+        for pair in [pair for pair in link.pairs.values() if pair.primary is None]:
             self.gone(pair, Drop.NO_PRIMARY.value)
         self._touched.update(self.routes)
         self.flush()
@@ -181,7 +183,8 @@ class Mirror:
             route = self.routes.get(name)
             room = 0 if route is None else route.window.room(now)
             for position, link in enumerate(self._links):
-                link.give(name, share(room, links, position), route is not None and route.window.backed_off)
+                part = share(room, links, (position + self._turn) % links)
+                link.give(name, part, route is not None and route.window.backed_off)
 
     # One pair
 
@@ -327,5 +330,6 @@ class Mirror:
         for pool in self.upstreams.all():
             for connection in pool.expired(now):
                 connection.close()
+        self._turn = int(now)
         self._touched.update(name for name, route in self.routes.items() if route.window.backed_off)
         self.flush()

@@ -60,8 +60,13 @@ class Pair:
 
     @property
     def settled(self) -> bool:
-        """Whether all that it waits for is there."""
-        return not self.waiting and (self.primary is not None or bool(self.gone) or not self.compared)
+        """Whether all that it waits for is there. Where the shadow's answer will not come, nothing waits for the primary's,
+        which may be a stream without end."""
+        if self.waiting:
+            return False
+        if self.primary is not None or self.gone or not self.compared:
+            return True
+        return self.shadow is not None and self.shadow.answer is None
 
     def counted(self) -> None:
         """What became of it is among what is found."""

@@ -69,6 +69,10 @@ class ShadowRoute:
         if shadowing.since != self.findings.since:
             self.findings.reset(shadowing.since)
 
+    def retire(self) -> None:
+        """The configuration has it no more, and so its indexes mean nothing."""
+        self.again = frozenset()
+
     def restore(self, state: dict[str, Any]) -> None:
         if state.get("since") == self.shadowing.since:
             self.findings.restore(state)
