@@ -65,6 +65,9 @@ def body_arrived(exchange: Exchange) -> None:
     """More of the request's body is in `message.body`, or it is complete."""
     connection, message, plane = exchange.connection, exchange.message, exchange.plane
     if connection is None:
+        if 0 < exchange.snapshot.limits.body < sum(map(len, message.body)):
+            exchange.fail(ErrorKind.BODY_TOO_LARGE)
+            return
         exchange.client.pause()  # not leased yet; what came with the last read is kept, no more is taken
         return
     if exchange.request_done or exchange.ended:

@@ -45,6 +45,20 @@ def test_body_whose_first_part_came_with_its_head_is_copied_once(parts: tuple[by
     assert copied.body == b"abc"
 
 
+def test_request_that_grew_too_large_while_it_waited_for_a_connection_is_refused_and_not_copied() -> None:
+    scene = Tapped(shadow=SHADOW)
+    scene.adopt(route={"shadow": SHADOW}, upstreams=UPSTREAMS, limits={"body": 3})
+    scene.hold = True
+    client = scene.client().send(put(b"2\r\nab\r\n")[0])
+    client.send(b"2\r\ncd\r\n0\r\n\r\n")
+    scene.connect()
+    assert b" 413 " in client.received()
+    assert scene.origin.received() == b""
+    assert scene.copies() == []
+    assert scene.dropped() == {}
+    assert not scene.plane.active
+
+
 def test_request_that_the_gateway_refuses_half_way_is_not_copied() -> None:
     scene = Tapped(shadow=SHADOW)
     scene.adopt(route={"shadow": SHADOW}, upstreams=UPSTREAMS, limits={"body": 3})
