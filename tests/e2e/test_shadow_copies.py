@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.origin import Arrival, Conversation, Origin
+from tests.support.origin import Arrival, Conversation, Origin, Script
 from tests.support.shadows import Shadowed, accounted, numbers
 from tests.support.stage import Stage
 from tests.support.wire import PATIENCE, Response, request
@@ -131,27 +131,6 @@ def test_request_id_and_trace_are_the_same_for_all(legs: Legs) -> None:
     assert len(re.findall(rb"\r\ntraceparent: 00-[0-9a-f-]+", head)) == 1
 
 
-def test_copies_are_sent_while_the_primary_answers(stage: Stage) -> None:
-    arrived = [stage.event(), stage.event()]
-
-    def primary(connection: Conversation) -> None:
-        connection.receive()
-        assert all(event.wait(PATIENCE) for event in arrived)
-        connection.answer(b"late")
-
-    def leg(event: threading.Event, connection: Conversation) -> None:
-        connection.receive()
-        event.set()
-        connection.answer(b"late")
-
-    upstreams = {"blue": stage.origin(primary).url}
-    for name, event in zip(("next", "same"), arrived, strict=True):
-        upstreams[name] = stage.origin(lambda connection, event=event: leg(event, connection)).url  # type: ignore[misc]
-    shadowed = Shadowed(stage, upstreams, {"shop": {**EVERYTHING, "control": "same"}})
-    assert shadowed.ask() == (200, b"late")
-    assert shadowed.counted(1)["matched"] == 1
-
-
 # Which requests
 
 ROUTES: dict[str, Any] = {
@@ -160,13 +139,43 @@ ROUTES: dict[str, Any] = {
     "half": {**EVERYTHING, "percent": 50, "control": "same"},
     "people": {**EVERYTHING, "percent": 50, "by": "client"},
     "live": {**EVERYTHING, "percent": 0},
+    "held": {**EVERYTHING, "upstream": "held-next", "control": "held-same"},
+    "hanging": {**EVERYTHING, "upstream": "hanging-next"},
 }
+
+
+def hangs(connection: Conversation) -> None:
+    connection.receive_head()
+    connection.wait_closed()
+
+
+def once(*, sets: threading.Event | None = None, all_of: tuple[threading.Event, ...] = ()) -> Script:
+    """Answers one request, which it announces, once all of those events have come."""
+
+    def script(connection: Conversation) -> None:
+        connection.receive()
+        if sets is not None:
+            sets.set()
+        assert all(event.wait(PATIENCE) for event in all_of)
+        connection.answer(b"late")
+
+    return script
 
 
 class Upstreams:
     def __init__(self, stage: Stage) -> None:
         self.blue, self.next, self.same = stage.origin(numbers), stage.origin(numbers), stage.origin(numbers)
-        urls = {"blue": self.blue.url, "next": self.next.url, "same": self.same.url}
+        self.hanging = stage.origin(hangs)
+        legs = self.next_leg, self.control_leg = stage.event(), stage.event()
+        urls = {
+            "blue": self.blue.url,
+            "next": self.next.url,
+            "same": self.same.url,
+            "hanging-next": self.hanging.url,
+            "held": stage.origin(once(all_of=legs)).url,
+            "held-next": stage.origin(once(sets=self.next_leg)).url,
+            "held-same": stage.origin(once(sets=self.control_leg)).url,
+        }
         self.shadowed = Shadowed(stage, urls, ROUTES, trusted_proxies=["127.0.0.0/8"])
 
     def of(self, origin: Origin, route: str) -> list[Arrival]:
@@ -190,6 +199,12 @@ def send(gateway: Gateway, data: bytes) -> Response:
 
 def to(route: str, **fields: str) -> dict[str, str]:
     return {"Host": f"{route}.example", **fields}
+
+
+def test_copies_are_sent_while_the_primary_answers(upstreams: Upstreams) -> None:
+    """It does so once both copies have come."""
+    assert upstreams.shadowed.ask(route="held") == (200, b"late")
+    assert upstreams.shadowed.counted(1, "held")["matched"] == 1
 
 
 def test_what_is_not_copied_is_counted_by_its_reason(upstreams: Upstreams) -> None:
@@ -250,7 +265,7 @@ def test_sample_by_client_is_the_same_clients_over_all_connections(upstreams: Up
     assert 10 < len(times) < 50
 
 
-def test_percent_holds_by_the_time_its_change_is_answered_and_survives_restarts(upstreams: Upstreams) -> None:
+def test_percent_holds_by_the_time_its_change_is_answered_and_survives_kill_9(upstreams: Upstreams) -> None:
     sent = 0
 
     def ask(count: int) -> None:
@@ -267,12 +282,11 @@ def test_percent_holds_by_the_time_its_change_is_answered_and_survives_restarts(
         ask(20)
         assert upstreams.shadowed.counted(expected, "live")["matched"] == expected
     upstreams.shadowed.set("live", percent=100)
-    for end in (upstreams.gateway.stop, upstreams.gateway.kill):
-        end()
-        upstreams.shadowed.start()
-        before = len(upstreams.of(upstreams.next, "live"))
-        ask(20)
-        upstreams.gateway.until(lambda: len(upstreams.of(upstreams.next, "live")) == before + 20, "all are copied")  # noqa: B023
+    upstreams.gateway.kill()
+    upstreams.shadowed.start()
+    before = len(upstreams.of(upstreams.next, "live"))
+    ask(20)
+    upstreams.gateway.until(lambda: len(upstreams.of(upstreams.next, "live")) == before + 20, "all are copied")
 
 
 def test_shadow_that_leads_back_to_the_gateway_makes_one_copy(stage: Stage) -> None:
@@ -296,24 +310,9 @@ def test_shadow_that_leads_back_to_the_gateway_makes_one_copy(stage: Stage) -> N
 # How many
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_shadow_that_hangs_has_no_more_copies_than_the_window(stage: Stage, workers: int) -> None:
-    def hangs(connection: Conversation) -> None:
-        connection.receive_head()
-        connection.wait_closed()
-
-    hanging = stage.origin(hangs)
-    shadowed = Shadowed(
-        stage, {"blue": stage.origin(numbers).url, "next": hanging.url}, {"shop": EVERYTHING}, workers=workers
-    )
+def test_shadow_that_hangs_has_no_more_copies_than_the_window(upstreams: Upstreams) -> None:
     for number in range(1, 201):
-        shadowed.ask(f"/n/{number}")
-    shadowed.gateway.until(
-        lambda: accounted(shadowed.diffs()) + len(hanging.arrivals) >= 200, "what is not under way is dropped"
-    )
-    assert shadowed.diffs()["dropped"].keys() <= {
-        "queue_full",
-        "shadow_down",
-    }  # one worker may have had no link at first
-    assert accounted(shadowed.diffs()) + len(hanging.arrivals) == 200
-    assert len(hanging.arrivals) == 32 if workers == 1 else len(hanging.arrivals) <= 32
+        upstreams.shadowed.ask(f"/n/{number}", "hanging")
+    upstreams.gateway.until(lambda: accounted(upstreams.shadowed.diffs("hanging")) == 200 - 32, "the rest is dropped")
+    assert upstreams.shadowed.diffs("hanging")["dropped"] == {"queue_full": 200 - 32}
+    assert len(upstreams.hanging.arrivals) == 32

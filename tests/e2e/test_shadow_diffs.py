@@ -15,6 +15,7 @@ import pytest
 from tests.support.origin import Arrival, Conversation, Script
 from tests.support.shadows import Shadowed, copies
 from tests.support.stage import Stage
+from tests.support.wire import request
 
 PRICE = "$.items[*].price"
 ENOUGH = 30
@@ -76,7 +77,7 @@ def names(found: list[Any]) -> list[str]:
 
 
 @pytest.fixture(params=[True, False], ids=["control", "stable asked again"], scope="module")
-def seen(request: pytest.FixtureRequest, shared: Stage) -> Shop:
+def seen(shared: Stage, request: pytest.FixtureRequest) -> Shop:
     """What was found after ENOUGH requests."""
     own = Shop(shared, control=request.param)
     own.send()
@@ -129,20 +130,6 @@ def test_ignored_field_is_judged_anew_at_once(seen: Shop) -> None:
     assert names(ignore(PRICE, ignored=False)["findings"]) == [PRICE]
 
 
-def test_writes_are_compared_and_never_sent_to_stable_again(stage: Stage) -> None:
-    blue, own = stage.origin(shop()), stage.origin(shop(21))
-    section = {**EVERYTHING, "methods": ["POST"], "noise_sample": "100%"}
-    shadowed = Shadowed(stage, {"blue": blue.url, "next": own.url}, {"shop": section})
-    for number in range(10):
-        with shadowed.gateway.connect() as client:
-            client.send(b"POST /orders HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 1\r\n\r\n%d" % number)
-            assert client.response().status == 200
-    diffs = shadowed.counted(10)
-    assert diffs["endpoints"][0]["endpoint"] == "POST /orders"
-    assert PRICE in names(diffs["watching"])
-    assert copies(blue) == []
-
-
 def test_what_was_found_outlives_whatever_dies_and_starts_afresh_when_told(stage: Stage) -> None:
     own = Shop(stage, control=True)
     gateway = own.shadowed.gateway
@@ -187,25 +174,32 @@ CASES: dict[str, tuple[Script, Script]] = {
 }
 
 
+class Cases(Shadowed):
+    """A route for each kind of answers, asked five times, and one that copies writes."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.orders = stage.origin(shop())
+        upstreams = {"orders": self.orders.url, "orders-next": stage.origin(shop(21)).url}
+        routes = {}
+        for name, (primary, shadow) in CASES.items():
+            upstreams[name], upstreams[f"{name}-next"] = stage.origin(primary).url, stage.origin(shadow).url
+            routes[name] = {"upstream": f"{name}-next", "percent": 100, "noise_sample": "0%"}
+        writes = {"upstream": "orders-next", "percent": 100, "methods": ["POST"], "noise_sample": "100%"}
+        super().__init__(stage, upstreams, {**routes, "orders": writes})
+        for name in [*CASES] * 5:
+            self.ask("/x", name)
+
+
 @pytest.fixture(scope="module")
-def cases(shared: Stage) -> Shadowed:
-    """A route for each kind of answers, asked five times."""
-    upstreams, routes = {}, {}
-    for name, (primary, shadow) in CASES.items():
-        upstreams[name] = shared.origin(primary).url
-        upstreams[f"{name}-next"] = shared.origin(shadow).url
-        routes[name] = {"upstream": f"{name}-next", "percent": 100, "noise_sample": "0%"}
-    shadowed = Shadowed(shared, upstreams, routes)
-    for name in [*routes] * 5:
-        shadowed.ask("/x", name)
-    return shadowed
+def cases(shared: Stage) -> Cases:
+    return Cases(shared)
 
 
-def test_json_in_another_order_of_members_is_the_same(cases: Shadowed) -> None:
+def test_json_in_another_order_of_members_is_the_same(cases: Cases) -> None:
     assert cases.counted(5, "reordered")["matched"] == 5
 
 
-def test_what_claims_json_and_is_not_is_compared_as_text_and_noted(cases: Shadowed) -> None:
+def test_what_claims_json_and_is_not_is_compared_as_text_and_noted(cases: Cases) -> None:
     diffs = cases.counted(5, "claims")
     assert diffs["mismatched"] == 5
     assert names(diffs["watching"] + diffs["findings"]) == ["body"]
@@ -215,9 +209,20 @@ def test_what_claims_json_and_is_not_is_compared_as_text_and_noted(cases: Shadow
     ]
 
 
-def test_bomb_is_unknown_and_never_equal(cases: Shadowed) -> None:
+def test_bomb_is_unknown_and_never_equal(cases: Cases) -> None:
     diffs = cases.counted(5, "bomb")
     assert (diffs["unknown"], diffs["unknown_reasons"]) == (5, {"bomb": 5})
+
+
+def test_writes_are_compared_and_never_sent_to_stable_again(cases: Cases) -> None:
+    for number in range(10):
+        with cases.gateway.connect() as client:
+            client.send(request("/orders", method="POST", fields={"Host": "orders.example"}, body=b"%d" % number))
+            assert client.response().status == 200
+    diffs = cases.counted(10, "orders")
+    assert [each["endpoint"] for each in diffs["endpoints"]] == ["POST /orders"]
+    assert PRICE in names(diffs["watching"])
+    assert copies(cases.orders) == []
 
 
 SECRETS = [f"hush-{number}-{uuid.uuid4().hex}" for number in range(8)]

@@ -6,6 +6,8 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.origin import Conversation
 from tests.support.processes import all_end, descendants, watched
 from tests.support.shadows import SHADOW, Clients, Shadowed, numbers
@@ -33,25 +35,17 @@ def killed(shadowed: Shadowed, name: str) -> None:
     shadowed.gateway.wait_gone(pid)
 
 
-def test_no_client_notices_that_the_shadow_process_is_killed_again_and_again(stage: Stage) -> None:
-    shadowed = shadowed_by(stage, numbers)
-    with Clients(shadowed.gateway, "shop.example") as clients:
-        for _ in range(5):
-            clients.wait(100)
-            os.kill(shadowed.shadow_pid, signal.SIGKILL)
-            clients.wait(100)
-            shadowed.wait_copying()
-        clients.wait(100)
-    assert clients.different == []
-    diffs = shadowed.counted(clients.sent)
-    assert diffs["matched"] == diffs["compared"] > 0
-    assert diffs["dropped"]["shadow_down"] > 0
-    assert shadowed.metrics("headgate_shadow_restarts_total") == {"": 5}
+@pytest.fixture(scope="module")
+def shadowed(shared: Stage) -> Shadowed:
+    """A route for each test, whose processes are replaced as often as need be."""
+    blue, alike, unlike = shared.origin(numbers), shared.origin(numbers), shared.origin(otherwise)
+    names = {"frozen": "alike", "differ": "unlike", "admin": "alike", "again": "alike"}
+    routes = {name: {"upstream": upstream, **EVERYTHING} for name, upstream in names.items()}
+    return Shadowed(shared, {"blue": blue.url, "alike": alike.url, "unlike": unlike.url}, routes)
 
 
-def test_frozen_shadow_process_costs_clients_nothing_and_is_replaced(stage: Stage) -> None:
-    shadowed = shadowed_by(stage, numbers)
-    with Clients(shadowed.gateway, "shop.example") as clients:
+def test_frozen_shadow_process_costs_clients_nothing_and_is_replaced(shadowed: Shadowed) -> None:
+    with Clients(shadowed.gateway, "frozen.example") as clients:
         clients.wait(100)
         frozen = shadowed.shadow_pid
         os.kill(frozen, signal.SIGSTOP)
@@ -59,38 +53,52 @@ def test_frozen_shadow_process_costs_clients_nothing_and_is_replaced(stage: Stag
         shadowed.wait_copying()
         clients.wait(100)
     assert clients.different == []
-    diffs = shadowed.counted(clients.sent)
+    diffs = shadowed.counted(clients.sent, "frozen")
     assert diffs["matched"] == diffs["compared"] > 0
     assert diffs["dropped"]["queue_full"] > 0  # it gave no credit
 
 
-def test_killed_differ_is_replaced_and_its_pair_is_unknown(stage: Stage) -> None:
-    shadowed = shadowed_by(stage, otherwise)
-    with Clients(shadowed.gateway, "shop.example") as clients:
+def test_killed_differ_is_replaced_and_its_pair_is_unknown(shadowed: Shadowed) -> None:
+    with Clients(shadowed.gateway, "differ.example") as clients:
         for _ in range(2):
             shadowed.gateway.until(lambda: DIFFER in shadowed.gateway.by_title(), "there is a differ")
             clients.wait(100)
             killed(shadowed, DIFFER)
             clients.wait(100)
     assert clients.different == []
-    diffs = shadowed.counted(clients.sent)
+    diffs = shadowed.counted(clients.sent, "differ")
     assert diffs["mismatched"] > 0
     assert diffs["matched"] == 0
     assert diffs["unknown_reasons"].keys() <= {"crashed"}
 
 
-def test_no_client_notices_that_admin_is_killed_and_what_was_found_stays(stage: Stage) -> None:
-    shadowed = shadowed_by(stage, numbers)
-    with Clients(shadowed.gateway, "shop.example") as clients:
+def test_no_client_notices_that_admin_is_killed_and_what_was_found_stays(shadowed: Shadowed) -> None:
+    with Clients(shadowed.gateway, "admin.example") as clients:
         clients.wait(100)
         mark = shadowed.gateway.mark
         killed(shadowed, "headgate: admin")
         clients.wait(100)
         shadowed.gateway.logged("the admin API serves", after=mark)
     assert clients.different == []
-    shadowed.gateway.until(lambda: shadowed.diffs()["compared"] > 0, "the shadow process tells it all again")
-    diffs = shadowed.diffs()
+    shadowed.gateway.until(lambda: shadowed.diffs("admin")["compared"] > 0, "the shadow process tells it all again")
+    diffs = shadowed.diffs("admin")
     assert diffs["matched"] == diffs["compared"]
+
+
+def test_no_client_notices_that_the_shadow_process_is_killed_again_and_again(shadowed: Shadowed) -> None:
+    before = shadowed.metrics("headgate_shadow_restarts_total")[""]
+    with Clients(shadowed.gateway, "again.example") as clients:
+        for _ in range(5):
+            clients.wait(100)
+            os.kill(shadowed.shadow_pid, signal.SIGKILL)
+            clients.wait(100)
+            shadowed.wait_copying()
+        clients.wait(100)
+    assert clients.different == []
+    diffs = shadowed.counted(clients.sent, "again")
+    assert diffs["matched"] == diffs["compared"] > 0
+    assert diffs["dropped"]["shadow_down"] > 0
+    assert shadowed.metrics("headgate_shadow_restarts_total")[""] == before + 5
 
 
 def test_what_was_found_outlives_a_restart_to_the_last_copy(stage: Stage) -> None:
