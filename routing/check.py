@@ -80,6 +80,9 @@ def shadow_problems(shadow: declared.Shadow, stable: str | None, upstreams: Coll
         yield ("control",), "must run what stable runs, so it can't be the shadow itself"
     if not shadow.methods:
         yield ("methods",), "lists no method"
+    for index, name in enumerate(shadow.headers.remove):
+        if name in _OURS:
+            yield ("headers", "remove", index), f"{name} is the gateway's own: a copy is nothing without it"
     for name, value in shadow.headers.set.items():
         if name.lower() in _OURS:
             yield ("headers", "set", name), "is the gateway's own to set"

@@ -7,6 +7,7 @@ from time import monotonic
 
 from proxy.errors import ErrorKind
 from proxy.pool import Pool
+from proxy.request_head import IDEMPOTENT
 from proxy.response_parser import ResponseParser
 from proxy.upstream import Caller, UpstreamConnection
 from shadow.answer import NO_ANSWER, Answer
@@ -54,6 +55,7 @@ class Call(Caller):
         "_head_request",
         "_most",
         "_pool",
+        "_repeatable",
         "_request",
         "_started",
         "answer",
@@ -65,7 +67,7 @@ class Call(Caller):
     def __init__(
         self,
         request: bytes,
-        head_request: bool,
+        method: bytes,
         most: int,
         deadline: float,
         budget: Budget,
@@ -75,7 +77,8 @@ class Call(Caller):
         held is taken from `budget`: `size` is to be given back to it."""
         self._budget = budget
         self._request = request
-        self._head_request = head_request
+        self._head_request = method == b"HEAD"
+        self._repeatable = method in IDEMPOTENT
         self._most = most
         self._done: Callable[[Call], None] | None = done
         self._started = 0.0
@@ -140,7 +143,10 @@ class Call(Caller):
         if response.complete and response.head_complete:
             self.response_arrived(response)
         elif connection.used and not response.begun:
-            self._again()
+            if self._repeatable:
+                self._again()
+            else:
+                self._finish(CONNECT)  # it may have been taken, so it must not be sent twice (RFC 9110 section 9.2.2)
         else:
             self._finish(RESET)
 

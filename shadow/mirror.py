@@ -228,7 +228,7 @@ class Mirror:
         head = pair.route.heads.copy(pair.head, leg.host(pair.host, b"" if pool is None else pool.endpoint.authority))
         request = framed(head, pair.body, is_chunked(pair.head))
         deadline = now + shadowing.timeout
-        call = Call(request, pair.method == b"HEAD", shadowing.max_body, deadline, self._budget, done)
+        call = Call(request, pair.method, shadowing.max_body, deadline, self._budget, done)
         self._start(call, pool, now)
         return call
 
@@ -277,8 +277,17 @@ class Mirror:
             self._drop(pair, pair.gone)
         elif shadow.answer is None:
             self._drop(pair, _DROP_OF[shadow.outcome])
+        elif shadow.outcome == calls.TOO_LARGE and not self._outgrown(pair):
+            self._drop(pair, Drop.BODY_TOO_LARGE.value)
         else:
             self._comparisons.compare(pair)
+
+    @staticmethod
+    def _outgrown(pair: Pair) -> bool:
+        """Whether an answer above the bound is news: where the primary's is near it, it may have been so by chance, and the
+        primary's own answers above it are not compared either."""
+        assert pair.primary is not None
+        return 2 * len(pair.primary.body) <= pair.route.shadowing.max_body
 
     @staticmethod
     def _drop(pair: Pair, why: str) -> None:

@@ -250,6 +250,26 @@ def test_mistakes_in_json_have_the_same_lines_as_in_yaml() -> None:
             {"stable": "blue", "shadow": {"upstream": "green", "control": "bleu"}},
             "routes.shop.shadow.control: unknown upstream 'bleu'",
         ),
+        *(
+            ({"stable": "blue", "shadow": {"upstream": "green", **part}}, f"routes.shop.shadow.{message}")
+            for part, message in (
+                ({"percent": 101}, "percent: must be a percentage"),
+                ({"percent": -1}, "percent: must be a percentage"),
+                ({"control": "green"}, "control: must run what stable runs"),
+                (
+                    {"upstream": "blue", "methods": ["POST"]},
+                    "upstream: 'blue' is the route's stable: POST would be done",
+                ),
+                ({"control": "blue", "methods": ["GET", "PUT"]}, "control: 'blue' is the route's stable: PUT would be"),
+                ({"methods": []}, "methods: lists no method"),
+                ({"compare": {"ignore": ["$.a["]}}, "compare.ignore[0]: '$.a[' is no JSONPath"),
+                ({"compare": {"ignore": ["a.b"]}}, "compare.ignore[0]: 'a.b' is neither a JSONPath"),
+                ({"compare": {"unordered": ["items"]}}, "compare.unordered[0]: 'items' is no JSONPath"),
+                ({"headers": {"remove": ["Content-Length"]}}, "headers.remove[0]: content-length is the gateway's own"),
+                ({"headers": {"set": {"Host": "x"}}}, "headers.set.Host: is the gateway's own"),
+                ({"headers": {"set": {"X-A": "a\r\nB: c"}}}, "headers.set.X-A: a field's value has no line breaks"),
+            )
+        ),
         ({"stable": "blue", "rollout": {"to": "x", "steps": [{"weight": 1}]}}, "routes.shop.rollout.to: unknown"),
         ({"stable": "blue", "rollout": {"to": "green", "steps": []}}, "routes.shop.rollout.steps: has no step"),
         ({"stable": "blue", "flags": {"a b": {"percent": 1}}}, "routes.shop.flags[\"a b\"]: 'a b' has a character"),

@@ -31,8 +31,8 @@ class Calls(Net):
         self.pool = Pool(endpoint(), limit, self.dial)
         self.ended: list[Call] = []
 
-    def begin(self, *, head_request: bool = False) -> Call:
-        call = Call(HEAD, head_request, MOST, 10.0, self.budget, self.ended.append)
+    def begin(self, *, method: bytes = b"GET") -> Call:
+        call = Call(HEAD, method, MOST, 10.0, self.budget, self.ended.append)
         call.start(self.pool, 0.0)
         self.settle()
         return call
@@ -73,7 +73,7 @@ def test_answer_is_the_same_however_it_is_split(answer: bytes) -> None:
 
 def test_answer_to_head_has_no_body() -> None:
     scene = Calls()
-    call = scene.begin(head_request=True)
+    call = scene.begin(method=b"HEAD")
     scene.origins[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
     assert call.outcome == calls.OK
 
@@ -133,6 +133,16 @@ def test_kept_connection_that_closes_as_it_is_used_says_nothing_of_the_shadow() 
     assert scene.origins[1].received() == HEAD
     scene.origins[1].send(OK)
     assert call.outcome == calls.OK
+
+
+def test_write_is_not_sent_twice_over_a_kept_connection_that_closed() -> None:
+    scene = Calls()
+    scene.answered(OK)
+    call = scene.begin(method=b"POST")
+    scene.origins[0].reset()
+    assert len(scene.origins) == 1
+    assert call.outcome == calls.CONNECT
+    assert call.answer is None
 
 
 def test_kept_connections_may_close_one_after_another() -> None:

@@ -120,6 +120,17 @@ def test_call_that_fails_is_counted_and_leaves_nothing(what: str, outcome: str, 
     assert at_rest(scene)
 
 
+@pytest.mark.parametrize(("primary", "news"), [(b"01234", True), (b"012345", False)])
+def test_answer_above_the_bound_is_news_only_where_the_primary_is_well_below(primary: bytes, news: bool) -> None:
+    scene = Shadows(max_body=10)
+    worker = scene.worker()
+    worker.answer(worker.request(), primary)
+    scene.origins[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n01234567890")
+    assert scene.dropped() == ({} if news else {"body_too_large": 1})
+    assert len(scene.differs.jobs) == news
+    assert at_rest(scene)
+
+
 def test_failing_control_costs_credits_and_leaves_a_pair_of_two() -> None:
     scene = Shadows(control=True)
     scene.refusing.add(CONTROL)
