@@ -9,10 +9,12 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, PrivateAttr, Tag
 
 from routing import notation
+from routing.config_limits import Limits, Timeouts
 from routing.config_types import (
+    STRICT,
     Cidr,
     Count,
     EndpointTemplate,
@@ -47,7 +49,7 @@ from routing.document import Document, Problem
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+    model_config = STRICT
 
 
 REDACTED_HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token")
@@ -109,23 +111,6 @@ class GeoRange(Model):
 class Geo(Model):
     database: Text | None = None
     ranges: dict[Cidr, GeoRange] = {}
-
-
-class Timeouts(Model):
-    connect: PositiveSeconds = 2.0
-    response: PositiveSeconds = 30.0
-    idle: PositiveSeconds = 60.0
-    request_head: PositiveSeconds = 10.0
-    request_body: PositiveSeconds = 60.0
-    drain: Seconds = 30.0
-
-
-class Limits(Model):
-    request_head: Size = 32 * 1024
-    headers: Count = 100
-    body: Size = 0
-    connections: Count = 10_000
-    per_endpoint: Count = 1024
 
 
 class AccessLog(Model):

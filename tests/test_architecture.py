@@ -17,7 +17,13 @@ MEANINGLESS = {"manager", "managers", "util", "utils", "helper", "helpers", "dat
 
 # Libraries that workers must not load, and where they may be imported all the same.
 CONFINED = {
-    "pydantic": ("routing/config.py", "routing/config_types.py", "routing/load.py", "admin/"),
+    "pydantic": (
+        "routing/config.py",
+        "routing/config_limits.py",
+        "routing/config_types.py",
+        "routing/load.py",
+        "admin/",
+    ),
     "pydantic_core": ("routing/load.py", "admin/"),
     "ruamel": ("routing/document.py", "admin/"),
     "maxminddb": ("routing/geo.py",),
@@ -30,7 +36,7 @@ CONFINED = {
     "deepdiff": ("shadow/",),
 }
 # The part of routing that only the control plane imports, since it leads to pydantic and YAML.
-_ABOVE = ("config", "config_types", "document", "load", "check", "compile", "explain")
+_ABOVE = ("config", "config_limits", "config_types", "document", "load", "check", "compile", "explain")
 CONTROL_PLANE = {f"routing.{name}" for name in _ABOVE}
 
 
