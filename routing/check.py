@@ -13,6 +13,7 @@ from math import isfinite
 
 from routing import config as declared
 from routing.config import Config
+from routing.config_upstreams import Upstream
 from routing.document import Loc, Problem
 from routing.shadowing import SAFE_METHODS
 
@@ -123,7 +124,7 @@ def _listeners(config: Config) -> Iterator[Finding]:
         yield ("admin",), f"{admin.address} can be reached from other machines: {remedy}"
 
 
-def _upstream(loc: Loc, upstream: declared.Upstream) -> Iterator[Finding]:
+def _upstream(loc: Loc, upstream: Upstream) -> Iterator[Finding]:
     if not upstream.endpoints:
         yield (*loc, "endpoints"), "has no endpoint"
     for index, url in enumerate(upstream.endpoints):

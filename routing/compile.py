@@ -9,6 +9,7 @@ from urllib.parse import quote
 from xxhash import xxh3_64_intdigest
 
 from routing import config as declared
+from routing import config_upstreams
 from routing.addresses import Networks
 from routing.check import problems, stable_of, weights_of
 from routing.conditions import (
@@ -104,11 +105,11 @@ def _geo(geo: declared.Geo) -> GeoSource:
     )
 
 
-def _upstream(index: int, name: str, upstream: declared.Upstream) -> Upstream:
+def _upstream(index: int, name: str, upstream: config_upstreams.Upstream) -> Upstream:
     policies = {"preserve": HostPolicy.PRESERVE, "upstream": HostPolicy.UPSTREAM}
     policy = policies.get(upstream.host, HostPolicy.LITERAL)
     endpoints = tuple(map(endpoint, upstream.endpoints))
-    tls = upstream.tls or declared.UpstreamTls()
+    tls = upstream.tls or config_upstreams.UpstreamTls()
     return Upstream(
         index=index,
         name=name,

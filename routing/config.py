@@ -13,12 +13,12 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Field, PrivateAt
 
 from routing import notation
 from routing.config_limits import Limits, Timeouts
+from routing.config_listen import Listen, ServerTls
 from routing.config_types import (
     STRICT,
     Cidr,
     Count,
     EndpointTemplate,
-    EndpointUrl,
     FieldName,
     FieldPath,
     Fraction,
@@ -31,7 +31,6 @@ from routing.config_types import (
     Number,
     Path,
     Percent,
-    PositiveCount,
     PositiveSeconds,
     Ratio,
     Regex,
@@ -45,6 +44,7 @@ from routing.config_types import (
     listed,
     once,
 )
+from routing.config_upstreams import Upstream
 from routing.document import Document, Problem
 
 
@@ -59,21 +59,6 @@ REDACTED_PATHS = tuple(f"$..{name}" for name in f"{_SECRETS} {_PERSONAL}".split(
 
 # Which form of a value was meant. Pydantic puts these into the places of its errors; no sane key is like them.
 TEXT, LIST, FORM = "\0text", "\0list", "\0form"
-
-
-class ServerTls(Model):
-    certificate: Text
-    key: Text
-    min_version: Annotated[Literal["1.2", "1.3"], once(notation.text_of)] = "1.2"
-
-
-class ListenTls(ServerTls):
-    hsts: Count = 0
-
-
-class Listen(Model):
-    address: ListenAddress
-    tls: ListenTls | None = None
 
 
 class Admin(Model):
@@ -116,34 +101,6 @@ class Geo(Model):
 class AccessLog(Model):
     path: Text = "-"
     sample: Fraction = 1.0
-
-
-class HealthCheck(Model):
-    path: Path
-    interval: PositiveSeconds = 5.0
-    timeout: PositiveSeconds = 1.0
-    healthy: PositiveCount = 2
-    unhealthy: PositiveCount = 3
-
-
-class Outlier(Model):
-    consecutive_5xx: PositiveCount = 5
-    ejection: PositiveSeconds = 30.0
-    max_ejected: Ratio = 0.5
-
-
-class UpstreamTls(Model):
-    verify: Truth = True
-    ca: Text | None = None
-    server_name: Text | None = None
-
-
-class Upstream(Model):
-    endpoints: Annotated[tuple[EndpointUrl, ...], once(listed)]
-    health_check: HealthCheck | None = None
-    outlier: Outlier | None = None
-    tls: UpstreamTls | None = None
-    host: Text = "preserve"
 
 
 class Match(Model):

@@ -21,6 +21,7 @@ CONFINED = {
         "routing/config.py",
         "routing/config_limits.py",
         "routing/config_types.py",
+        "routing/config_upstreams.py",
         "routing/load.py",
         "admin/",
     ),
@@ -36,7 +37,17 @@ CONFINED = {
     "deepdiff": ("shadow/",),
 }
 # The part of routing that only the control plane imports, since it leads to pydantic and YAML.
-_ABOVE = ("config", "config_limits", "config_types", "document", "load", "check", "compile", "explain")
+_ABOVE = (
+    "config",
+    "config_limits",
+    "config_types",
+    "config_upstreams",
+    "document",
+    "load",
+    "check",
+    "compile",
+    "explain",
+)
 CONTROL_PLANE = {f"routing.{name}" for name in _ABOVE}
 
 
