@@ -73,7 +73,10 @@ class Broadcast:
             return None
         else:
             live = {**self.state.live, **publish.live}
-            self.state = replace(self.state, revision=publish.revision, live=live, shadowing=publish.shadowing)
+            endpoints = {**self.state.endpoints, **publish.endpoints}
+            self.state = replace(
+                self.state, revision=publish.revision, live=live, shadowing=publish.shadowing, endpoints=endpoints
+            )
         round_ = Round(publish.revision, publish.snapshot is None, set(self.holders), now)
         self._rounds[publish.revision] = round_
         for worker in round_.waiting:

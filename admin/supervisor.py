@@ -161,7 +161,7 @@ class Supervisor:
 
     def _admin_up(self, child: Child) -> None:
         state = self._broadcast.state
-        child.send(InForce(state.revision if state else 0, dict(state.live) if state else {}))
+        child.send(InForce(state.revision, dict(state.live), dict(state.endpoints)) if state else InForce(0, {}))
         self._tell_workers()
         self._tell_shadow(DiffsResend())
 

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 from routing.pickling import dumps
-from routing.snapshot import Live
+from routing.snapshot import Endpoints, Live
 
 _LENGTH = 4
 HEARTBEAT_SECONDS = 0.25
@@ -44,6 +44,8 @@ class Publish:
     in_flight: InFlight = InFlight.FINISH
     shadowing: bool = False
     """Whether any route has a shadow in force, so that the shadow process is needed."""
+    endpoints: dict[str, Endpoints] = field(default_factory=dict)
+    """Live endpoints by upstream, as `live` has routes: the changed ones alone, or with a snapshot all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,7 @@ class InForce:
 
     revision: int
     live: dict[str, Live]
+    endpoints: dict[str, Endpoints] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

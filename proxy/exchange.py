@@ -103,9 +103,14 @@ class Exchange(Caller):
         return self.snapshot.upstreams[self.upstream].name
 
     @property
-    def in_retired_line(self) -> bool:
-        """Whether the endpoint that we wait for is no longer configured."""
-        return self.pool is not None and self.pool.retired
+    def in_resting_line(self) -> bool:
+        """Whether the endpoint that we wait for is out of rotation."""
+        return self.pool is not None and self.pool.resting
+
+    @property
+    def at_retired_endpoint(self) -> bool:
+        """Whether our request was sent to an endpoint that is drained or removed."""
+        return not self.waiting and self.pool is not None and self.pool.retired
 
     # Stage: begin
 
@@ -142,8 +147,11 @@ class Exchange(Caller):
         """`fresh` asks for a connection that no other request has used."""
         pool = self.plane.upstreams.pick(self.upstream, self.tried)
         if pool is None:
-            self.refuse(ErrorKind.NO_ENDPOINT)
-            return
+            assert self.decision is not None
+            self.upstream, pool = self.plane.way_out(self.decision, self.upstream)
+            if pool is None:
+                self.refuse(ErrorKind.NO_ENDPOINT)
+                return
         self.pool = pool
         connection = None if fresh else pool.take()
         if connection is not None:

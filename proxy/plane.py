@@ -19,7 +19,7 @@ from proxy.stats import Tally, WorkerStats
 from proxy.tasks import spawn
 from routing.decide import Decision, may_go
 from routing.geo import Geo
-from routing.snapshot import CutbackMode, Live, Route, Snapshot, Timeouts, Upstream
+from routing.snapshot import CutbackMode, Live, NoEndpoints, Route, Snapshot, Timeouts, Upstream
 from routing.weights import Draws
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Plane:
             if log is not None:
                 log.close()
         self.timeouts = snapshot.timeouts
-        self.upstreams.adopt(snapshot.upstreams, -(-snapshot.limits.per_endpoint // self._workers))
+        self.upstreams.adopt(snapshot.upstreams, self._per_endpoint(snapshot))
         self.request_table.watch(REQUEST_WATCHED | snapshot.wanted)
         self.stats.bind(snapshot)
         self._take_over(snapshot)
@@ -98,7 +98,11 @@ class Plane:
     def apply(self, publish: Publish) -> dict[str, int]:
         """Put changed live state in force. When this returns, no request that was not sent yet will go to an upstream that
         lost its traffic. Returns how many are still out there, by upstream, after `publish.in_flight` was done to them."""
-        self._take_over(self.snapshot.with_states(publish.live))
+        snapshot = self.snapshot.with_states(publish.live)
+        if publish.endpoints:
+            snapshot = snapshot.with_endpoints(publish.endpoints)
+            self.upstreams.adopt(snapshot.upstreams, self._per_endpoint(snapshot))
+        self._take_over(snapshot)
         changed = {route.name: route for route in self.snapshot.routes if route.name in publish.live}
         self._choose_again(changed, everything=False)
         if publish.in_flight is not InFlight.FINISH:
@@ -106,10 +110,13 @@ class Plane:
                 exchange.cut_back(to_stable=publish.in_flight is InFlight.RETRY)
         left: dict[str, int] = {}
         for exchange in self.active:
-            if self._lost(exchange, changed):
+            if self._lost(exchange, changed) or (publish.endpoints and exchange.at_retired_endpoint):
                 name = exchange.upstream_name
                 left[name] = left.get(name, 0) + 1
         return left
+
+    def _per_endpoint(self, snapshot: Snapshot) -> int:
+        return -(-snapshot.limits.per_endpoint // self._workers)
 
     def _take_over(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -121,11 +128,13 @@ class Plane:
         def misplaced(exchange: Exchange) -> bool:
             decision = exchange.decision
             assert decision is not None
+            if exchange.in_resting_line:
+                return True
             route = changed.get(decision.route.name)
             if route is None:
                 return everything
             upstream = self.snapshot.upstream_named(exchange.upstream_name)
-            return upstream is None or exchange.in_retired_line or not may_go(route, upstream.index, decision)
+            return upstream is None or not may_go(route, upstream.index, decision)
 
         for exchange in [exchange for exchange in self.active if exchange.waiting and misplaced(exchange)]:
             exchange.reconsider()
@@ -149,6 +158,20 @@ class Plane:
         if upstream is not None and may_go(route, upstream.index, decision):
             return upstream.index
         return route.stable if may_go(route, route.stable, decision) else None
+
+    def way_out(self, decision: Decision, upstream: int) -> tuple[int, Pool | None]:
+        """Where a request goes whose upstream has no endpoint in rotation: to stable's, if its route may go there; else, and where
+        stable has none either, what the upstream's `no_endpoints` says."""
+        route = decision.route
+        if upstream != route.stable and may_go(route, route.stable, decision):
+            self.stats.count("failovers", route.name)
+            upstream = route.stable
+            pool = self.upstreams.pick(upstream)
+            if pool is not None:
+                return upstream, pool
+        if self.snapshot.upstreams[upstream].no_endpoints is NoEndpoints.UNAVAILABLE:
+            return upstream, None
+        return upstream, self.upstreams.fail_open(upstream)
 
     def has_untried(self, upstream_name: str, tried: tuple[Pool, ...]) -> bool:
         """Whether the upstream has an endpoint that is not among `tried`."""

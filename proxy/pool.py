@@ -39,13 +39,15 @@ class Waiter(Protocol):
 class Pool:
     """All connections of one worker to one endpoint."""
 
-    __slots__ = ("_dial", "_dialling", "_idle", "_waiters", "endpoint", "leased", "limit", "retired")
+    __slots__ = ("_dial", "_dialling", "_idle", "_waiters", "endpoint", "leased", "limit", "resting", "retired")
 
     def __init__(self, endpoint: Endpoint, limit: int, dial: Callable[[Pool], None]) -> None:
         self.endpoint = endpoint
         self.leased = 0
         self.retired = False
-        """Set when the configuration no longer has the endpoint: what comes back is closed."""
+        """Set when the upstream no longer has the endpoint, and while a person has drained it: what comes back is closed."""
+        self.resting = False
+        """Out of rotation, for whatever reason."""
         self.limit = limit or UNLIMITED
         self._dial = dial
         self._dialling = 0
@@ -133,14 +135,16 @@ class Pool:
 
 
 class Upstreams:
-    """The pools of all upstreams of a snapshot, kept over a change of snapshot for endpoints that stay."""
+    """The pools of all upstreams of a snapshot, kept over a change of snapshot for endpoints that stay. Requests go to those in
+    rotation; where an upstream has none, whoever asks decides whether to `fail_open`."""
 
-    __slots__ = ("_by_upstream", "_dial", "_pools")
+    __slots__ = ("_by_upstream", "_dial", "_in_rotation", "_pools")
 
     def __init__(self, dial: Callable[[Pool, Upstream], None]) -> None:
         self._dial = dial
         self._pools: dict[tuple[str, Endpoint, UpstreamTls | None], Pool] = {}
         self._by_upstream: list[tuple[Pool, ...]] = []
+        self._in_rotation: list[tuple[Pool, ...]] = []
 
     def adopt(self, upstreams: tuple[Upstream, ...], limit: int) -> None:
         before, self._pools, self._by_upstream = self._pools, {}, []
@@ -150,40 +154,34 @@ class Upstreams:
                 key = (upstream.name, endpoint, upstream.tls)  # connections made under other TLS settings are not kept
                 pool = before.pop(key, None) or Pool(endpoint, limit, self._dial_of(upstream))
                 pool.limit = limit or UNLIMITED
+                pool.retired = endpoint.url in upstream.drained
+                pool.resting = pool.retired or endpoint.url in upstream.unhealthy
                 self._pools[key] = pool
                 pools.append(pool)
             self._by_upstream.append(tuple(pools))
         for pool in before.values():
-            pool.retired = True
-            for connection in pool.expired(0.0):
-                connection.close()
+            pool.retired = pool.resting = True
+        for pool in (*before.values(), *self._pools.values()):
+            if pool.retired:
+                for connection in pool.expired(0.0):
+                    connection.close()
+        self._in_rotation = [tuple(pool for pool in pools if not pool.resting) for pools in self._by_upstream]
 
     def _dial_of(self, upstream: Upstream) -> Callable[[Pool], None]:
         return lambda pool: self._dial(pool, upstream)
 
     def pick(self, upstream: int, tried: tuple[Pool, ...] = ()) -> Pool | None:
-        """The endpoint with fewer requests of two drawn at random (Mitzenmacher, "The power of two choices", 2001); one
-        not yet `tried` where there is any. None where the upstream has no endpoint."""
-        pools = self._by_upstream[upstream]
-        if len(pools) == 1:
-            return pools[0]
-        if tried:
-            pools = tuple(pool for pool in pools if pool not in tried) or pools
-        if not pools:
-            return None
-        if len(pools) <= 2:
-            first, second = pools[0], pools[-1]
-            if first.load == second.load:
-                return first if _random.getrandbits(1) else second
-        else:
-            count = len(pools)
-            at = int(_random.random() * count)
-            first, second = pools[at], pools[(at + 1 + int(_random.random() * (count - 1))) % count]
-        return first if first.load <= second.load else second
+        """An endpoint in rotation, one not yet `tried` where there is any; None where the upstream has none."""
+        pools = self._in_rotation[upstream]
+        return pools[0] if len(pools) == 1 else _choose(pools, tried)
+
+    def fail_open(self, upstream: int, tried: tuple[Pool, ...] = ()) -> Pool | None:
+        """Any endpoint but those that a person has drained."""
+        return _choose(tuple(pool for pool in self._by_upstream[upstream] if not pool.retired), tried)
 
     def untried(self, upstream: int, tried: tuple[Pool, ...]) -> bool:
-        """Whether the upstream has an endpoint that is not among `tried`."""
-        return any(pool not in tried for pool in self._by_upstream[upstream])
+        """Whether the upstream has an endpoint in rotation that is not among `tried`."""
+        return any(pool not in tried for pool in self._in_rotation[upstream])
 
     def all(self) -> list[Pool]:
         return list(self._pools.values())
@@ -191,3 +189,20 @@ class Upstreams:
     def loads(self) -> dict[tuple[str, str], int]:
         """(upstream, endpoint) -> requests under way or in line."""
         return {(name, endpoint.url): pool.load for (name, endpoint, _), pool in self._pools.items()}
+
+
+def _choose(pools: tuple[Pool, ...], tried: tuple[Pool, ...]) -> Pool | None:
+    """The endpoint with fewer requests of two drawn at random (Mitzenmacher, "The power of two choices", 2001)."""
+    if tried:
+        pools = tuple(pool for pool in pools if pool not in tried) or pools
+    if not pools:
+        return None
+    if len(pools) <= 2:
+        first, second = pools[0], pools[-1]
+        if first.load == second.load:
+            return first if _random.getrandbits(1) else second
+    else:
+        count = len(pools)
+        at = int(_random.random() * count)
+        first, second = pools[at], pools[(at + 1 + int(_random.random() * (count - 1))) % count]
+    return first if first.load <= second.load else second

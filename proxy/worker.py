@@ -108,6 +108,7 @@ class Worker:
             assert self._plane is not None
             return self._plane.apply(publish)
         snapshot: Snapshot = pickle.loads(publish.snapshot)  # noqa: S301 - from our supervisor, over an unnamed socket
+        snapshot = snapshot.with_endpoints(publish.endpoints)
         if self._plane is None:
             self._plane = Plane(snapshot, publish.live, self._crashed, self._settings.workers)
             if self._plane.fault is not None:

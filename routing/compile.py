@@ -44,6 +44,7 @@ from routing.snapshot import (
     Flag,
     HostPolicy,
     Limits,
+    NoEndpoints,
     RetryOn,
     RetryPolicy,
     Route,
@@ -116,7 +117,9 @@ def _upstream(index: int, name: str, upstream: config_upstreams.Upstream) -> Ups
         endpoints=endpoints,
         host_policy=policy,
         host_literal=upstream.host.encode() if policy is HostPolicy.LITERAL else b"",
-        tls=UpstreamTls(tls.verify, tls.ca, tls.server_name) if any(e.tls for e in endpoints) else None,
+        tls=UpstreamTls(tls.verify, tls.ca, tls.server_name) if upstream.tls or any(e.tls for e in endpoints) else None,
+        no_endpoints=NoEndpoints(upstream.no_endpoints),
+        declared=endpoints,
     )
 
 

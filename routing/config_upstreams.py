@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel
 
+from routing import notation
 from routing.config_types import (
     STRICT,
     EndpointUrl,
@@ -48,5 +49,6 @@ class Upstream(Model):
     endpoints: Annotated[tuple[EndpointUrl, ...], once(listed)]
     health_check: HealthCheck | None = None
     outlier: Outlier | None = None
+    no_endpoints: Annotated[Literal["fail_open", "unavailable"], once(notation.text_of)] = "fail_open"
     tls: UpstreamTls | None = None
     host: Text = "preserve"

@@ -47,14 +47,45 @@ class UpstreamTls:
     server_name: str | None
 
 
+class NoEndpoints(Enum):
+    """What an upstream does whose endpoints are all out of rotation: use those that no person has drained, or answer 503."""
+
+    FAIL_OPEN = "fail_open"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """An upstream's live endpoints, laid over the declared ones. `listed` None means the declared ones; `drained` (by a
+    person) and `unhealthy` (by active checks) hold URLs of those that are out of rotation."""
+
+    listed: tuple[Endpoint, ...] | None = None
+    drained: frozenset[str] = frozenset()
+    unhealthy: frozenset[str] = frozenset()
+
+
+DECLARED_ENDPOINTS = Endpoints()
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
+    """`endpoints` are those in force, in rotation or not; `declared` those that the configuration lists."""
+
     index: int
     name: str
     endpoints: tuple[Endpoint, ...]
     host_policy: HostPolicy
     host_literal: bytes
     tls: UpstreamTls | None
+    no_endpoints: NoEndpoints = NoEndpoints.FAIL_OPEN
+    declared: tuple[Endpoint, ...] = ()
+    drained: frozenset[str] = frozenset()
+    unhealthy: frozenset[str] = frozenset()
+
+    def in_rotation(self) -> list[Endpoint]:
+        """As far as the whole gateway knows: a worker may have ejected others."""
+        out = self.drained | self.unhealthy
+        return [endpoint for endpoint in self.endpoints if endpoint.url not in out]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +257,22 @@ class Snapshot:
         for route in known:
             routes[route.index] = _lay(index_of, route, states[route.name])
         return replace(self, routes=tuple(routes))
+
+    def with_endpoints(self, overlays: Mapping[str, Endpoints]) -> Snapshot:
+        """The snapshot with those live endpoints of the upstreams named. An unknown name changes nothing."""
+        if not overlays:
+            return self
+        upstreams = list(self.upstreams)
+        for upstream in self.upstreams:
+            live = overlays.get(upstream.name)
+            if live is not None:
+                upstreams[upstream.index] = replace(
+                    upstream,
+                    endpoints=upstream.declared if live.listed is None else live.listed,
+                    drained=live.drained,
+                    unhealthy=live.unhealthy,
+                )
+        return replace(self, upstreams=tuple(upstreams))
 
 
 def _lay(index_of: Mapping[str, int], route: Route, live: Live) -> Route:

@@ -92,7 +92,9 @@ class Mirror:
     def apply(self, publish: Publish) -> None:
         """Changed live state."""
         assert self._snapshot is not None
-        self._snapshot = self._snapshot.with_states(publish.live)
+        self._snapshot = self._snapshot.with_states(publish.live).with_endpoints(publish.endpoints)
+        if publish.endpoints:
+            self.upstreams.adopt(self._snapshot.upstreams, MAX_CONNECTIONS)
         self._take_over(self._snapshot)
 
     def _take_over(self, snapshot: Snapshot) -> None:

@@ -104,7 +104,7 @@ class ShadowProcess:
         try:
             if publish.snapshot is not None:
                 snapshot: Snapshot = pickle.loads(publish.snapshot)  # noqa: S301 - from our supervisor
-                self._mirror.adopt(snapshot, publish.live)
+                self._mirror.adopt(snapshot.with_endpoints(publish.endpoints), publish.live)
                 self._adopted = True
                 gc.collect()
                 gc.freeze()  # as in workers: what is there now stays for long
