@@ -67,7 +67,7 @@ def _file_problem(config: Config) -> str | None:
     for number, listen in enumerate(config.listen):
         problem = tls_problem(listen)
         if problem is not None:
-            return f"listen[{number}].tls: {problem}"
+            return f"listen[{number}].{problem}"
     if config.geo.database is not None:
         problem = check_database(config.geo.database)
         if problem is not None:

@@ -8,9 +8,10 @@ import ssl
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from proxy.certificates import server_context
-from proxy.control import LISTEN_BACKLOG, ListenerSettings
-from routing.config import Config, Listen
+from proxy.certificates import names_in, server_context
+from proxy.control import LISTEN_BACKLOG, CertificateFiles, ListenerSettings, TlsSettings
+from routing.config import Config
+from routing.config_listen import Listen, ListenTls
 
 
 class ListenError(Exception):
@@ -43,14 +44,20 @@ def workers_of(config: Config) -> int:
 
 
 def tls_problem(listen: Listen) -> str | None:
-    """What is wrong with a listener's certificate files, or None."""
+    """What is wrong with a listener's certificate files, with its place in `listen[N]`; or None."""
     if listen.tls is None:
         return None
-    tls = listen.tls
-    try:
-        server_context(ListenerSettings(-1, "", str(tls.certificate), str(tls.key), min_version=tls.min_version))
-    except (OSError, ssl.SSLError) as error:
-        return f"cannot use certificate {tls.certificate} with key {tls.key}: {error}"
+    settings = TlsSettings((), listen.tls.min_version)
+    for number, pair in enumerate(listen.tls.pairs):
+        place = "tls" if listen.tls.certificates is None else f"tls.certificates[{number}]"
+        files = CertificateFiles(pair.certificate, pair.key)
+        try:
+            server_context(files, settings)
+            names = names_in(files)
+        except (OSError, ssl.SSLError) as error:
+            return f"{place}: cannot use certificate {pair.certificate} with key {pair.key}: {error}"
+        if number and not names:
+            return f"{place}: {pair.certificate} names no host (subjectAltName), so no client could be given it"
     return None
 
 
@@ -83,17 +90,15 @@ def _settings(listen: Listen, sock: socket.socket) -> ListenerSettings:
     host, port = sock.getsockname()[:2]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     settings = ListenerSettings(sock.fileno(), address)
-    if listen.tls is None:
-        return settings
-    return replace(
-        settings,
-        certificate=str(listen.tls.certificate),
-        key=str(listen.tls.key),
-        certificate_pem=Path(listen.tls.certificate).read_bytes(),
-        key_pem=Path(listen.tls.key).read_bytes(),
-        min_version=listen.tls.min_version,
-        hsts=listen.tls.hsts,
+    return settings if listen.tls is None else replace(settings, tls=_tls(listen.tls))
+
+
+def _tls(tls: ListenTls) -> TlsSettings:
+    certificates = tuple(
+        CertificateFiles(pair.certificate, pair.key, Path(pair.certificate).read_bytes(), Path(pair.key).read_bytes())
+        for pair in tls.pairs
     )
+    return TlsSettings(certificates, tls.min_version, tls.hsts)
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -1,75 +1,98 @@
-"""A listener's certificate: loaded before it serves, and again when its files are replaced on disk."""
+"""A listener's certificates: loaded before it serves, chosen by the name that a client asks for, loaded again when their files
+are replaced on disk.
+
+The context that the listener is opened with stays for its whole life, and with it the keys of session tickets. It serves nobody
+by itself: at each handshake `Certificates.choose` puts the newest context of the right certificate in its place. So a
+replaced file takes effect as a whole or not at all, and no connection notices.
+"""
 
 from __future__ import annotations
 
 import os
 import ssl
 from dataclasses import replace
+from pathlib import Path
 
-from proxy.control import ListenerSettings
+from proxy.certificate_names import names_of_pem
+from proxy.control import CertificateFiles, TlsSettings
 
 
-def server_context(listener: ListenerSettings) -> ssl.SSLContext | None:
-    """The TLS settings of a listener; None for a plain one. Raises OSError or ssl.SSLError for files that don't fit."""
-    if not listener.certificate:
-        return None
+def server_context(files: CertificateFiles, tls: TlsSettings) -> ssl.SSLContext:
+    """A listener's TLS with one of its certificates. Raises OSError or ssl.SSLError for files that don't fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3 if listener.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(listener.certificate, listener.key or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(files.certificate, files.key)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def _kept_context(listener: ListenerSettings) -> ssl.SSLContext | None:
-    """The same, of what the files held when the gateway started. OpenSSL reads files only, so they are lent two in memory."""
-    files = []
+def names_in(files: CertificateFiles) -> tuple[str, ...]:
+    """The host names that the certificate is for; none where they can't be read. Raises OSError."""
     try:
-        for kept in (listener.certificate_pem, listener.key_pem):
-            files.append(fd := os.memfd_create("headgate-certificate", os.MFD_CLOEXEC))
-            with open(fd, "wb", closefd=False) as file:
-                file.write(kept)
-        certificate, key = (f"/proc/self/fd/{fd}" for fd in files)
-        return server_context(replace(listener, certificate=certificate, key=key))
-    finally:
-        for fd in files:
-            os.close(fd)
+        return names_of_pem(Path(files.certificate).read_text("ascii", "replace"))
+    except ValueError:
+        return ()
+
+
+def _lent(pem: bytes) -> int:
+    """OpenSSL reads files only, so it is lent one in memory. The descriptor is the caller's to close."""
+    fd = os.memfd_create("headgate-certificate", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(pem)
+    return fd
 
 
 class Certificate:
-    """`context` is the same for the listener's whole life; new connections get what was loaded into it last. A worker that
-    starts while the files are broken serves with what they held when the gateway started."""
+    """One certificate with its key. `context` is what was loaded last, `names` the hosts it is for. A worker that starts while the
+    files are broken serves with what they held when the gateway started."""
 
-    def __init__(self, listener: ListenerSettings) -> None:
+    def __init__(self, files: CertificateFiles, tls: TlsSettings) -> None:
         """Raises OSError or ssl.SSLError where neither will do."""
-        self._listener = listener
+        self._files = files
+        self._tls = tls
         self._seen = self._identity()
         self._fault: str | None = None
         try:
-            self.context = server_context(listener)
+            self._load(files, tls)
         except (OSError, ssl.SSLError) as error:
-            self.context = _kept_context(listener)
-            self._fault = f"{listener.certificate} with {listener.key}: {error}; the one from the start is in use"
+            self._fault = f"{self._what()}: {error}; the one from the start is in use"
+            self._load_kept()
+
+    def _load(self, files: CertificateFiles, tls: TlsSettings) -> None:
+        context, names = server_context(files, tls), names_in(files)
+        self.context, self.names = context, names
+
+    def _load_kept(self) -> None:
+        fds: list[int] = []
+        try:
+            fds.append(_lent(self._files.certificate_pem))
+            fds.append(_lent(self._files.key_pem))
+            certificate, key = (f"/proc/self/fd/{fd}" for fd in fds)
+            self._load(replace(self._files, certificate=certificate, key=key), self._tls)
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def refresh(self) -> str | None:
         """Loads files that were replaced. A plain sentence where they don't fit, once for each change of them."""
         if self._fault is not None:
             fault, self._fault = self._fault, None
             return fault
-        if self.context is None or (now := self._identity()) == self._seen:
+        if (now := self._identity()) == self._seen:
             return None
         self._seen = now
-        listener = self._listener
         try:
-            # A key that does not fit would be dropped from the context in use, so they are tried on another first.
-            server_context(listener)
-            self.context.load_cert_chain(listener.certificate, listener.key or None)
+            self._load(self._files, self._tls)
         except (OSError, ssl.SSLError) as error:
-            return f"{listener.certificate} with {listener.key}: {error}; the one from before stays in use"
+            return f"{self._what()}: {error}; the one from before stays in use"
         return None
+
+    def _what(self) -> str:
+        return f"{self._files.certificate} with {self._files.key}"
 
     def _identity(self) -> list[tuple[int, int, int] | None]:
         identity: list[tuple[int, int, int] | None] = []
-        for path in (self._listener.certificate, self._listener.key):
+        for path in (self._files.certificate, self._files.key):
             try:
                 status = os.stat(path)
             except OSError:
@@ -77,3 +100,39 @@ class Certificate:
             else:
                 identity.append((status.st_ino, status.st_size, status.st_mtime_ns))
         return identity
+
+
+class Certificates:
+    """All of a listener. The first is for clients that name no host, or one that no certificate is for."""
+
+    def __init__(self, tls: TlsSettings) -> None:
+        """Raises OSError or ssl.SSLError where one can't be used."""
+        self._all = [Certificate(files, tls) for files in tls.certificates]
+        self._by_name: dict[str, Certificate] = {}
+        self._index()
+        self.context = self._all[0].context
+        """The one that the listener is opened with."""
+        self.context.sni_callback = self._choose
+
+    def find(self, name: str | None) -> Certificate:
+        """By the name whole, then with `*` for its first label (RFC 9525 section 6.3)."""
+        if name is None:
+            return self._all[0]
+        name = name.lower()
+        found = self._by_name.get(name)
+        if found is None:
+            found = self._by_name.get("*." + name.partition(".")[2], self._all[0])
+        return found
+
+    def refresh(self) -> list[str]:
+        """Loads files that were replaced. A plain sentence for each pair that doesn't fit, once for each change of it."""
+        problems = [problem for certificate in self._all if (problem := certificate.refresh()) is not None]
+        self._index()
+        return problems
+
+    def _index(self) -> None:
+        """Where two are for one name, the first one serves it."""
+        self._by_name = {name: one for one in reversed(self._all) for name in one.names}
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        connection.context = self.find(name).context

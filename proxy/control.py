@@ -212,18 +212,31 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """A certificate and its key: where they are, and what was there when the gateway started."""
+
+    certificate: str
+    key: str
+    certificate_pem: bytes = field(default=b"", repr=False)
+    key_pem: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """TLS of a listener. The first certificate is for clients that ask for none of the others; `hsts` is in seconds, 0 for none."""
+
+    certificates: tuple[CertificateFiles, ...]
+    min_version: str = "1.2"
+    hsts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """One inherited listening socket. `certificate` and `key` are paths, the `_pem` ones what was there when the gateway
-    started; `hsts` is in seconds, 0 for none."""
+    """One inherited listening socket; `tls` None for a plain one."""
 
     fd: int
     address: str
-    certificate: str = ""
-    key: str = ""
-    certificate_pem: bytes = field(default=b"", repr=False)
-    key_pem: bytes = field(default=b"", repr=False)
-    min_version: str = "1.2"
-    hsts: int = 0
+    tls: TlsSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ import uvloop
 from setproctitle import setproctitle
 
 from proxy.capture_link import CaptureLinks
-from proxy.certificates import Certificate
+from proxy.certificates import Certificates
 from proxy.client import ClientConnection
 from proxy.control import (
     HEARTBEAT_SECONDS,
@@ -63,7 +63,7 @@ class Worker:
         self._phase = Phase.SETUP
         self._settings = WorkerSettings(-1)
         self._servers: list[asyncio.Server] = []
-        self._certificates: list[Certificate] = []
+        self._certificates: list[Certificates] = []
         self._plane: Plane | None = None
         self._reported: dict[str, float] = {}
         self._stopped = asyncio.Event()
@@ -134,10 +134,14 @@ class Worker:
 
     async def _listen(self, plane: Plane) -> None:
         for listener in self._settings.listeners:
-            extra = b"Strict-Transport-Security: max-age=%d\r\n" % listener.hsts if listener.hsts else b""
-            certificate = Certificate(listener)
-            self._certificates.append(certificate)
-            tls = certificate.context
+            settings = listener.tls
+            extra, tls = b"", None
+            if settings is not None:
+                if settings.hsts:
+                    extra = b"Strict-Transport-Security: max-age=%d\r\n" % settings.hsts
+                certificates = Certificates(settings)
+                self._certificates.append(certificates)
+                tls = certificates.context
 
             def accept(tls: bool = tls is not None, extra: bytes = extra) -> asyncio.Protocol:
                 return cast(asyncio.Protocol, ClientConnection(plane, tls, extra))
@@ -196,7 +200,7 @@ class Worker:
         """Take up a geo database or certificate that was replaced on disk; a broken one is reported, the old one kept."""
         found = [
             ("geo database", plane.geo.refresh()),
-            *(("certificate", each.refresh()) for each in self._certificates),
+            *(("certificate", problem) for each in self._certificates for problem in each.refresh()),
         ]
         for what, problem in found:
             if problem is not None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from math import isfinite
 
 from routing import config as declared
+from routing.check_listen import listen_findings
 from routing.config import Config
 from routing.config_upstreams import Upstream
 from routing.document import Loc, Problem
@@ -118,6 +119,7 @@ def _listeners(config: Config) -> Iterator[Finding]:
         if str(listener.address) in seen and listener.address.port:
             yield ("listen", index, "address"), f"{listener.address} is listed twice"
         seen.add(str(listener.address))
+        yield from listen_findings(("listen", index), listener)
     admin = config.admin
     if not admin.address.loopback and admin.tls is None and not admin.insecure:
         remedy = "give it tls, a loopback address, or insecure: true"

@@ -20,6 +20,7 @@ CONFINED = {
     "pydantic": (
         "routing/config.py",
         "routing/config_limits.py",
+        "routing/config_listen.py",
         "routing/config_types.py",
         "routing/config_upstreams.py",
         "routing/load.py",
@@ -40,11 +41,13 @@ CONFINED = {
 _ABOVE = (
     "config",
     "config_limits",
+    "config_listen",
     "config_types",
     "config_upstreams",
     "document",
     "load",
     "check",
+    "check_listen",
     "compile",
     "explain",
 )

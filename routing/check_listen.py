@@ -1,0 +1,27 @@
+"""What is wrong with a listener whose single values are all well-formed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from routing.config_listen import Listen, ListenTls
+from routing.document import Loc
+
+
+def listen_findings(loc: Loc, listener: Listen) -> Iterator[tuple[Loc, str]]:
+    """`loc` is the listener's place."""
+    if listener.tls is not None:
+        yield from _tls((*loc, "tls"), listener.tls)
+
+
+def _tls(loc: Loc, tls: ListenTls) -> Iterator[tuple[Loc, str]]:
+    if tls.certificates is None:
+        for key in ("certificate", "key"):
+            if getattr(tls, key) is None:
+                yield (*loc, key), "is required"
+    else:
+        if not tls.certificates:
+            yield (*loc, "certificates"), "lists no certificate"
+        for key in ("certificate", "key"):
+            if getattr(tls, key) is not None:
+                yield (*loc, key), "stands beside certificates: put it into the list, whose first is the default"

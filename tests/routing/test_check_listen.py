@@ -1,0 +1,61 @@
+"""Mistakes in `listen`, each with its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from routing.document import ConfigError
+from routing.load import load_tree
+
+PAIR = {"certificate": "a.pem", "key": "a.key"}
+TOP: dict[str, Any] = {"upstreams": {"blue": {"endpoints": ["http://a:1"]}}, "routes": {"shop": {"stable": "blue"}}}
+
+
+def found(listener: dict[str, Any], **top: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_tree({**TOP, "listen": [{"address": ":8443", **listener}], **top})
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("tls", "problems"),
+    [
+        ({}, ["listen[0].tls.certificate: is required", "listen[0].tls.key: is required"]),
+        ({"certificate": "a.pem"}, ["listen[0].tls.key: is required"]),
+        ({"certificates": []}, ["listen[0].tls.certificates: lists no certificate"]),
+        (
+            {**PAIR, "certificates": [PAIR]},
+            [
+                f"listen[0].tls.{key}: stands beside certificates: put it into the list, whose first is the default"
+                for key in PAIR
+            ],
+        ),
+        ({"certificates": [PAIR, {"certificate": "b.pem"}]}, ["listen[0].tls.certificates[1].key: is required"]),
+        (
+            {"certificates": [{**PAIR, "kye": "b"}]},
+            ["listen[0].tls.certificates[0].kye: unknown key, did you mean 'key'?"],
+        ),
+        (
+            {"certifcate": "a.pem", "key": "a.key"},
+            ["listen[0].tls.certifcate: unknown key, did you mean 'certificate'?"],
+        ),
+        ({**PAIR, "min_version": "1.1"}, ["listen[0].tls.min_version: must be '1.2' or '1.3'"]),
+    ],
+)
+def test_mistake_in_tls_is_named_with_its_place(tls: dict[str, Any], problems: list[str]) -> None:
+    assert found({"tls": tls}) == problems
+
+
+def test_both_forms_give_pairs() -> None:
+    listen = [
+        {"address": ":8443", "tls": PAIR},
+        {"address": ":8444", "tls": {"certificates": [PAIR, {"certificate": "b.pem", "key": "b.key"}]}},
+        {"address": ":8445", "tls": {"certificates": PAIR}},
+    ]
+    config = load_tree({**TOP, "listen": listen})
+    pairs = [
+        [(pair.certificate, pair.key) for pair in each.tls.pairs] for each in config.listen if each.tls is not None
+    ]
+    assert pairs == [[("a.pem", "a.key")], [("a.pem", "a.key"), ("b.pem", "b.key")], [("a.pem", "a.key")]]
