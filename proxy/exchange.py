@@ -36,6 +36,9 @@ CLIENT_GONE = 499
 """What the log and the metrics call a request whose client left before its answer (nginx's number)."""
 
 NEVER = float("inf")
+# Kept connections that close as one request uses them. In line for a fresh one it may get one that another request has just ended
+# with, and that closes too.
+MOST_STALE = 4
 
 
 class Exchange(Caller):
@@ -59,6 +62,7 @@ class Exchange(Caller):
         "response_started",
         "retrying",
         "snapshot",
+        "stale",
         "started",
         "status",
         "tried",
@@ -78,6 +82,7 @@ class Exchange(Caller):
         self.connection: UpstreamConnection | None = None
         self.tried: tuple[Pool, ...] = ()
         self.attempts = 0
+        self.stale = 0
         self.waiting = False
         self.retrying = False
         self.replayable = False
@@ -224,10 +229,12 @@ class Exchange(Caller):
 
     def upstream_failed(self, kind: ErrorKind, on: RetryOn | None, stale: bool = False) -> None:
         """Try again if that is allowed, else fail. `stale`: a kept connection was closed as we used it, which says nothing of
-        the upstream; an idempotent request is then sent once more without counting as a retry (RFC 9112 section 9.3.1)."""
+        the upstream; an idempotent request is then sent again without counting as a retry (RFC 9112 section 9.3.1)."""
         may = not self.response_started and (self.replayable or self.connection is None)
         if may and self.message.method in IDEMPOTENT:
-            if stale and self.attempts == 1:
+            if stale and self.stale < MOST_STALE:
+                self.stale += 1
+                self.attempts -= 1
                 self.plane.stats.count("stale_connections")
                 self._again(self.upstream_name, fresh=True)
                 return

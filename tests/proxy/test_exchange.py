@@ -160,6 +160,27 @@ def test_stale_connection_costs_an_idempotent_request_nothing(raw: bytes, again:
     assert scene.at_rest
 
 
+def test_fresh_connection_that_turns_out_to_be_a_kept_one_may_be_stale_too() -> None:
+    scene = Scene(upstreams={"blue": {"endpoints": [BLUE]}}, limits={"per_endpoint": 2})
+    first, other = scene.client(), scene.client()
+    first.send(GET)
+    other.send(GET)
+    kept_one, busy = scene.origins
+    kept_one.send(OK)
+    first.received()
+    first.send(GET)  # over the kept connection,
+    scene.hold = True
+    kept_one.finish()  # which closes as it is used; in line for a fresh one
+    busy.send(OK)  # it gets this one,
+    busy.finish()  # and that closes too
+    scene.connect()
+    scene.origin.received()
+    scene.origin.send(OK)
+    assert status(first.received()) == 200
+    assert scene.count("stale_connections") == 2
+    assert scene.count("retries", "made") == 0
+
+
 def test_stale_connection_is_made_up_for_only_once() -> None:
     scene = Scene()
     origin = kept(scene)
