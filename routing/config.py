@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Field, PrivateAt
 
 from routing import notation
 from routing.config_limits import Limits, Timeouts
+from routing.config_listen import Listen, ServerTls
 from routing.config_types import (
     STRICT,
     Cidr,
@@ -58,21 +59,6 @@ REDACTED_PATHS = tuple(f"$..{name}" for name in f"{_SECRETS} {_PERSONAL}".split(
 
 # Which form of a value was meant. Pydantic puts these into the places of its errors; no sane key is like them.
 TEXT, LIST, FORM = "\0text", "\0list", "\0form"
-
-
-class ServerTls(Model):
-    certificate: Text
-    key: Text
-    min_version: Annotated[Literal["1.2", "1.3"], once(notation.text_of)] = "1.2"
-
-
-class ListenTls(ServerTls):
-    hsts: Count = 0
-
-
-class Listen(Model):
-    address: ListenAddress
-    tls: ListenTls | None = None
 
 
 class Admin(Model):
