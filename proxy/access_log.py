@@ -66,7 +66,7 @@ class AccessLog:
         }
         if decision is not None:
             line["route"] = decision.route.name
-            line["upstream"] = exchange.upstream_name
+            line["upstream"] = exchange.upstream_name if exchange.upstream >= 0 else None
             line["endpoint"] = exchange.pool.endpoint.url if exchange.pool is not None else None
             line["reason"] = decision.reason.value
             line["attempts"] = exchange.attempts

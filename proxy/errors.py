@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from enum import Enum
+from math import ceil
 
 import orjson
+
+from routing.rate import RateLimit
+
+# Of every refusal that is for now only, unless it knows better.
+RETRY_AFTER = b"Retry-After: 1\r\n"
 
 
 class Side(Enum):
@@ -25,6 +31,7 @@ class ErrorKind(Enum):
     REQUEST_TIMEOUT = ("request_timeout", 408, Side.CLIENT, "The request did not arrive in time.")
     BODY_TOO_LARGE = ("body_too_large", 413, Side.CLIENT, "The request's body is larger than the gateway allows.")
     TARGET_TOO_LONG = ("target_too_long", 414, Side.CLIENT, "The request's target is longer than the gateway allows.")
+    RATE_LIMITED = ("rate_limited", 429, Side.CLIENT, "The client sends more requests than the route allows it.")
     HEAD_TOO_LARGE = ("head_too_large", 431, Side.CLIENT, "The request's head is larger than the gateway allows.")
     NOT_IMPLEMENTED = ("not_implemented", 501, Side.CLIENT, "The gateway knows no transfer coding but chunked.")
     VERSION = ("version", 505, Side.CLIENT, "The gateway speaks HTTP/1.0 and HTTP/1.1.")
@@ -52,6 +59,7 @@ REASONS: dict[int, bytes] = {
     408: b"Request Timeout",
     413: b"Content Too Large",
     414: b"URI Too Long",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     501: b"Not Implemented",
     502: b"Bad Gateway",
@@ -61,8 +69,24 @@ REASONS: dict[int, bytes] = {
 }
 
 
-def response(kind: ErrorKind, *, close: bool, head_only: bool, request_id: bytes = b"") -> bytes:
-    """The whole response to a client for an error of the gateway's own: problem+json (RFC 9457)."""
+def rate_lines(limit: RateLimit, wait: float) -> bytes:
+    """The fields of a 429: when to come again (RFC 9110 section 10.2.3) and what the limit is
+    (draft-ietf-httpapi-ratelimit-headers-10)."""
+    seconds = max(1, ceil(wait))
+    policy = b"%d;w=%d" % (limit.quota, limit.window)
+    lines = (
+        b"Retry-After: %d" % seconds,
+        b'RateLimit-Policy: "default";q=' + policy,
+        b'RateLimit: "default";r=0;t=%d' % seconds,
+    )
+    return b"".join(line + b"\r\n" for line in lines)
+
+
+def response(
+    kind: ErrorKind, *, close: bool, head_only: bool, request_id: bytes = b"", extra: bytes = RETRY_AFTER
+) -> bytes:
+    """The whole response to a client for an error of the gateway's own: problem+json (RFC 9457). `extra` are the lines of a
+    429 or 503, each ended by CRLF."""
     reason = REASONS[kind.status]
     body = orjson.dumps(
         {
@@ -83,10 +107,9 @@ def response(kind: ErrorKind, *, close: bool, head_only: bool, request_id: bytes
     ]
     if request_id:
         lines.append(b"X-Request-Id: " + request_id)
-    if kind.status == 503:
-        lines.append(b"Retry-After: 1")
     if kind is ErrorKind.METHOD_NOT_ALLOWED:
         lines.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
     if close:
         lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
+    head = b"\r\n".join(lines) + b"\r\n" + (extra if kind.status in (429, 503) else b"")
+    return head + b"\r\n" + (b"" if head_only else body)

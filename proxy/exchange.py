@@ -23,7 +23,7 @@ from proxy.sending import body_arrived, send
 from proxy.stats import NO_UPSTREAM
 from proxy.upstream import Caller, UpstreamConnection
 from routing.addresses import client_of
-from routing.decide import Decision, decide
+from routing.decide import Decision, decide, decide_in, limited
 from routing.snapshot import RetryOn
 
 if TYPE_CHECKING:
@@ -138,11 +138,18 @@ class Exchange(Caller):
             self.close_client = True
             self.refuse(ErrorKind.BODY_TOO_LARGE)
             return
-        decision = decide(snapshot, message, plane.draws)
-        if decision is None:
+        index = snapshot.table.find(message.method, message.host, message.path)
+        if index < 0:
             self.refuse(ErrorKind.NO_ROUTE)
             return
-        self.decision = decision
+        route = snapshot.routes[index]
+        if route.rate_limit is not None:
+            wait = plane.rates.ask(route.rate_limit, route.rate_limit.key(message), self.started)
+            if wait > 0:
+                self.decision = limited(route)
+                self.refuse(ErrorKind.RATE_LIMITED, errors.rate_lines(route.rate_limit, wait))
+                return
+        self.decision = decision = decide_in(route, message, plane.draws)
         self.upstream = decision.upstream
         self._lease()
 
@@ -333,8 +340,8 @@ class Exchange(Caller):
         else:
             self.refuse(kind)
 
-    def refuse(self, kind: ErrorKind) -> None:
-        """End in an answer of our own; no response may have been started."""
+    def refuse(self, kind: ErrorKind, extra: bytes = errors.RETRY_AFTER) -> None:
+        """End in an answer of our own; no response may have been started. `extra`: see errors.response."""
         self.error = kind
         self.status = kind.status
         self.plane.stats.count("gateway_errors", kind.label)
@@ -347,6 +354,7 @@ class Exchange(Caller):
                 close=self.close_client,
                 head_only=self.message.method == b"HEAD",
                 request_id=self.message.request_id,
+                extra=extra,
             )
         )
         self.finish(reusable=False)

@@ -12,6 +12,7 @@ from proxy.capture import Tap
 from proxy.control import InFlight, Publish
 from proxy.dial import dial
 from proxy.fields import REQUEST_PREFIXES, REQUEST_SPECIALS, REQUEST_WATCHED, FieldTable
+from proxy.gcra import RateTable
 from proxy.pool import Pool, Upstreams
 from proxy.response_head import response_table
 from proxy.response_parser import ResponseParser
@@ -44,8 +45,10 @@ class Plane:
         on_error: Callable[[BaseException], None],
         workers: int = 1,
         dialler: Dialler | None = None,
+        rates: RateTable | None = None,
     ) -> None:
-        """`on_error` hears of a dial that failed in a way nobody foresaw; `dialler` starts dials in place of `proxy.dial`."""
+        """`rates` is the gateway's; without it this worker has its own.
+        `on_error` hears of a dial that failed in a way nobody foresaw; `dialler` starts dials in place of `proxy.dial`."""
         self._on_error = on_error
         self._dialler = self._spawn if dialler is None else dialler
         self._workers = workers
@@ -59,6 +62,7 @@ class Plane:
         self.stats = WorkerStats()
         self.tap = Tap(self.stats)
         self.draws = Draws()
+        self.rates = RateTable() if rates is None else rates
         self.upstreams = Upstreams(self._start_dial)
         self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES)
         self.response_table = response_table()
@@ -231,6 +235,9 @@ class Plane:
     def expire(self, now: float) -> None:
         """It is `now`: act on every deadline that has passed."""
         self.now = now
+        if self.rates.forgotten:
+            self.stats.count("rate_limit_keys_forgotten", by=self.rates.forgotten)
+            self.rates.forgotten = 0
         for client in [client for client in self._clients if client.deadline <= now]:
             client.expire(now)
         for pool in self.upstreams.all():

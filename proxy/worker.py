@@ -40,6 +40,7 @@ from proxy.control import (
     Stats,
     WorkerSettings,
 )
+from proxy.gcra import RateTable
 from proxy.plane import Plane
 from proxy.tasks import spawn
 from routing.snapshot import Snapshot
@@ -110,7 +111,9 @@ class Worker:
         snapshot: Snapshot = pickle.loads(publish.snapshot)  # noqa: S301 - from our supervisor, over an unnamed socket
         snapshot = snapshot.with_endpoints(publish.endpoints)
         if self._plane is None:
-            self._plane = Plane(snapshot, publish.live, self._crashed, self._settings.workers)
+            self._plane = Plane(
+                snapshot, publish.live, self._crashed, self._settings.workers, rates=RateTable(self._settings.rates)
+            )
             if self._plane.fault is not None:
                 self._notice("access log not opened", self._plane.fault)
             self._serve(self._plane)

@@ -156,6 +156,10 @@ def _route(loc: Loc, route: declared.Route, names: Collection[str]) -> Iterator[
     if route.shadow is not None:
         for key, message in shadow_problems(route.shadow, stable_of(route), names):
             yield (*loc, "shadow", *key), message
+    if route.rate_limit is not None:
+        by = route.rate_limit.by
+        if sum((bool(by.client_ip), by.header is not None, by.cookie is not None)) != 1:
+            yield (*loc, "rate_limit", "by"), "needs exactly one of client_ip, header: NAME and cookie: NAME"
     for name, flag in route.flags.items():
         if flag.when is not None:
             yield from _when((*loc, "flags", name, "when"), flag.when)

@@ -33,10 +33,12 @@ from routing.conditions import (
     Test,
 )
 from routing.config import Config
+from routing.config_limits import RateLimit as RateLimitSection
 from routing.document import ConfigError
 from routing.geo import GeoSource
 from routing.match import Match, MatchTable
 from routing.notation import endpoint
+from routing.rate import RateBy, RateLimit
 from routing.request import Place
 from routing.shadowing import Comparing, Redacting, Shadowing
 from routing.snapshot import (
@@ -74,6 +76,7 @@ def compile_snapshot(config: Config, *, revision: int, secret: bytes) -> Snapsho
     looked_at += [condition for route in routes for flag in route.flags for condition in flag.conditions]
     wanted = {condition.name for condition in looked_at if isinstance(condition, HeaderCondition)}
     wanted |= {route.sticky.name for route in routes if route.sticky and route.sticky.by is StickyBy.HEADER}
+    wanted |= {route.rate_limit.field for route in routes if route.rate_limit and route.rate_limit.field}
     if any(isinstance(condition, CookieCondition) for condition in looked_at) or any(
         route.sticky and route.sticky.by is StickyBy.COOKIE for route in routes
     ):
@@ -152,6 +155,7 @@ def _route(index: int, name: str, route: declared.Route, index_of: Mapping[str, 
         rules=rules,
         sticky=None if route.sticky is None else _sticky(route.sticky, secret),
         retry=None if route.retry is None else _retry(route.retry),
+        rate_limit=None if route.rate_limit is None else _rate_limit(name, route.rate_limit),
         flags=tuple(
             Flag(
                 flag_name.encode(),
@@ -190,6 +194,22 @@ def _sticky(sticky: declared.Sticky, secret: bytes) -> Sticky:
     if sticky.header is not None:
         return Sticky(StickyBy.HEADER, sticky.header.lower().encode(), max_age, secret)
     return Sticky(StickyBy.CLIENT_IP, b"", max_age, secret)
+
+
+def _rate_limit(route: str, limit: RateLimitSection) -> RateLimit:
+    by, name = RateBy.CLIENT_IP, ""
+    if limit.by.header is not None:
+        by, name = RateBy.HEADER, limit.by.header.lower()
+    elif limit.by.cookie is not None:
+        by, name = RateBy.COOKIE, limit.by.cookie
+    return RateLimit(
+        by=by,
+        name=name.encode(),
+        quota=limit.rate.count,
+        window=limit.rate.seconds,
+        burst=limit.burst or max(1, limit.rate.count // limit.rate.seconds),
+        salt=xxh3_64_intdigest(f"{route} rate".encode()).to_bytes(8, "big"),
+    )
 
 
 def _retry(retry: declared.Retry) -> RetryPolicy:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, PrivateAttr, Tag
 
 from routing import notation
-from routing.config_limits import Limits, Timeouts
+from routing.config_limits import Limits, RateLimit, Timeouts
 from routing.config_listen import Listen, ServerTls
 from routing.config_types import (
     STRICT,
@@ -306,6 +306,7 @@ class Route(Model):
     sticky: Sticky | None = None
     retry: Retry | None = None
     shadow: Shadow | None = None
+    rate_limit: RateLimit | None = None
     flags: dict[FieldName, Flag] = {}
     rollout: Rollout | None = None
     expose_upstream: Truth = False

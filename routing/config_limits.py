@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel
 
-from routing.config_types import STRICT, Count, PositiveSeconds, Seconds, Size
+from routing.config_types import (
+    STRICT,
+    Count,
+    FieldName,
+    PositiveCount,
+    PositiveSeconds,
+    Rate,
+    Seconds,
+    Size,
+    Truth,
+    once,
+)
 
 
 class Model(BaseModel):
@@ -26,3 +39,23 @@ class Limits(Model):
     body: Size = 0
     connections: Count = 10_000
     per_endpoint: Count = 1024
+
+
+def _by(value: object) -> object:
+    return {"client_ip": True} if value == "client_ip" else value
+
+
+class RateKey(Model):
+    """Exactly one of client_ip, header and cookie."""
+
+    client_ip: Truth | None = None
+    header: FieldName | None = None
+    cookie: FieldName | None = None
+
+
+class RateLimit(Model):
+    """Without `burst` it is what comes in one second."""
+
+    rate: Rate
+    burst: PositiveCount | None = None
+    by: Annotated[RateKey, once(_by)] = RateKey(client_ip=True)

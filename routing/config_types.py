@@ -61,6 +61,7 @@ Number = Annotated[float, once(notation.number)]
 Weight = Annotated[float, once(notation.weight)]  # judged further in check.py, which the admin API asks too
 Seconds = Annotated[float, once(notation.duration)]
 PositiveSeconds = Annotated[float, once(notation.positive_duration)]
+Rate = Annotated[notation.Rate, once(notation.rate), PlainSerializer(str), WithJsonSchema({"type": "string"})]
 Size = Annotated[int, once(notation.size)]
 Percent = Annotated[float, once(notation.percent)]
 Ratio = Annotated[float, once(notation.ratio), PlainSerializer(_percent_text), WithJsonSchema({"type": "string"})]

@@ -23,6 +23,7 @@ class Reason(Enum):
     RULE = "rule"
     STICKY = "sticky"
     WEIGHT = "weight"
+    LIMITED = "limited"  # nowhere
 
 
 class Decision:
@@ -45,11 +46,19 @@ class Decision:
 
 
 def decide(snapshot: Snapshot, request: Request, draws: Draws) -> Decision | None:
-    """None where no route takes the request. In order: cutback, rules, stickiness, weights."""
+    """None where no route takes the request."""
     index = snapshot.table.find(request.method, request.host, request.path)
-    if index < 0:
-        return None
-    route = snapshot.routes[index]
+    return None if index < 0 else decide_in(snapshot.routes[index], request, draws)
+
+
+def limited(route: Route) -> Decision:
+    """The decision on a request that its route's rate limit refuses: nothing is drawn for it, so the shares of those that pass
+    stay exact."""
+    return Decision(route, -1, Reason.LIMITED, -1, None, False, b"")
+
+
+def decide_in(route: Route, request: Request, draws: Draws) -> Decision:
+    """Where a request of that route goes. In order: cutback, rules, stickiness, weights."""
     if route.cutback is not None:
         return _decide_cut_back(route, request, draws)
     reason, number, split = Reason.WEIGHT, -1, route.split

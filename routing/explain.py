@@ -12,6 +12,7 @@ from routing.conditions import Condition
 from routing.decide import Decision, Reason, decide, in_sample
 from routing.geo import Geo
 from routing.match import Match, MatchTable
+from routing.rate import RateBy, RateLimit
 from routing.request import NOWHERE, Request
 from routing.shadowing import Shadowing
 from routing.snapshot import CutbackMode, Flag, Route, Rule, Snapshot
@@ -83,6 +84,7 @@ def explain(snapshot: Snapshot, request: Request, draws: Draws) -> dict[str, obj
             *([] if route.cutback is not None else [line for rule in rules for line in _rule_sentences(rule)]),
             *_choice_sentences(decision, split, names, random),
             *(f"flag {flag['flag']} is {'on' if flag['on'] else 'off'}: {flag['why']}" for flag in flags),
+            *([] if route.rate_limit is None else [_rate_limit(route.rate_limit, request)]),
             *([] if shadow is None else [f"shadow {shadow['upstream']!r}: {shadow['why']}"]),
         ],
         "shadow": shadow,
@@ -219,6 +221,15 @@ def _choice_sentences(decision: Decision, split: Split | None, names: tuple[str,
     else:
         lines.append(f"sticky by {mark}: bucket {decision.bucket:016x} is in the share of {names[decision.upstream]!r}")
     return lines
+
+
+def _rate_limit(limit: RateLimit, request: Request) -> str:
+    who = "client address"
+    if limit.by is not RateBy.CLIENT_IP:
+        who = f"{limit.by.value} {_text(limit.name)}"
+        if limit.key(request)[:1] == b"a":
+            who += ", which this request has not: by client address"
+    return f"rate limit: {limit.quota} in {limit.window} s, {limit.burst} at once, by {who}; more get 429"
 
 
 def _flag(flag: Flag, request: Request, decision: Decision) -> dict[str, object]:

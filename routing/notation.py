@@ -18,6 +18,9 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LONGEST = 3660 * 86400.0
 _BYTES = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?B|B)", re.IGNORECASE)
+_RATE = re.compile(r"([0-9]{1,7})\s*/\s*([0-9]{1,7})?(s|m|h|d)")
+_RATE_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_MOST = 1_000_000
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -101,6 +104,28 @@ def positive_count(value: object) -> int:
     if number == 0:
         raise ValueError("must be a whole number, 1 or more")
     return number
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in so many seconds."""
+
+    count: int
+    seconds: int
+
+    def __str__(self) -> str:
+        unit, seconds = next((unit, size) for unit, size in _RATE_SECONDS.items() if self.seconds % size == 0)
+        return f"{self.count}/{'' if self.seconds == seconds else self.seconds // seconds}{unit}"
+
+
+def rate(value: object) -> Rate:
+    """`100/s`, `600/m`, `1000/h`, `5/10s`."""
+    if isinstance(value, Rate):
+        return value
+    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or not 0 < int(match[1]) <= _MOST or not 0 < int(match[2] or 1) <= _MOST:
+        raise ValueError("must be a number of requests in a time, such as 100/s, 600/m or 5/10s")
+    return Rate(int(match[1]), int(match[2] or 1) * _RATE_SECONDS[match[3]])
 
 
 def workers(value: object) -> int | str:

@@ -14,6 +14,7 @@ from routing.addresses import Networks
 from routing.conditions import Condition
 from routing.geo import GeoSource
 from routing.match import Match, MatchTable
+from routing.rate import RateLimit
 from routing.request import Request
 from routing.shadowing import Shadowing
 from routing.sticky import Sticky
@@ -176,6 +177,7 @@ class Route:
     closed: frozenset[int] = frozenset()
     declared_shadow: Shadowing | None = None
     shadow: Shadowing | None = None
+    rate_limit: RateLimit | None = None
 
     def splits(self) -> set[Split]:
         return {self.split, *(rule.split for rule in self.rules)}
