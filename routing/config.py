@@ -9,13 +9,12 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, PrivateAttr, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
 from routing import notation
 from routing.config_limits import Limits, RateLimit, Timeouts
 from routing.config_listen import Listen, ServerTls
 from routing.config_types import (
-    STRICT,
     Cidr,
     Count,
     EndpointTemplate,
@@ -49,7 +48,7 @@ from routing.document import Document, Problem
 
 
 class Model(BaseModel):
-    model_config = STRICT
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 REDACTED_HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token")

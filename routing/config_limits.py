@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from routing.config_types import (
-    STRICT,
     Count,
     FieldName,
     PositiveCount,
@@ -21,7 +20,7 @@ from routing.config_types import (
 
 
 class Model(BaseModel):
-    model_config = STRICT
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 class Timeouts(Model):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from routing import notation
-from routing.config_types import STRICT, Count, ListenAddress, Text, listed, once
+from routing.config_types import Count, ListenAddress, Text, listed, once
 
 MinVersion = Annotated[Literal["1.2", "1.3"], once(notation.text_of)]
 
 
 class Model(BaseModel):
-    model_config = STRICT
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 class CertificateFiles(Model):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from routing import notation
 from routing.config_types import (
-    STRICT,
     EndpointUrl,
     Path,
     PositiveCount,
@@ -22,7 +21,7 @@ from routing.config_types import (
 
 
 class Model(BaseModel):
-    model_config = STRICT
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 class HealthCheck(Model):
