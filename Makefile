@@ -1,10 +1,12 @@
-# make demo · make test · make lint · make bench · make loadtest · make lock · make clean
+# make demo · make test · make lint · make bench · make loadtest · make fuzz · make lock · make clean
 # Everything runs from .venv, which `make setup` builds from requirements.lock; a second run costs nothing.
 
 PYTHON ?= python3
 PORT ?= 8080
 ADMIN_PORT ?= 9901
 ARGS ?=
+FUZZ ?= 100000
+FUZZ_SECONDS ?= 60
 
 VENV := .venv
 PYTHON_VENV := $(VENV)/bin/python
@@ -13,7 +15,7 @@ PIP := $(PYTHON_VENV) -m pip --disable-pip-version-check --quiet
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup compile demo test lint bench loadtest lock clean
+.PHONY: help setup compile demo test lint bench loadtest fuzz lock clean
 
 help:
 	@echo 'make setup      .venv with every pinned dependency and the headgate command'
@@ -22,6 +24,7 @@ help:
 	@echo 'make lint       ruff and mypy'
 	@echo 'make bench      CPU per request, side by side with other proxies'
 	@echo 'make loadtest   a minute of realistic load while weights change'
+	@echo 'make fuzz       heads and chunked bodies against a second parser (FUZZ=100000 of each)'
 	@echo 'make lock       the lock files after a change of dependencies (UPGRADE=1 takes newer versions)'
 	@echo 'make clean      removes .venv, caches and builds; never a state folder'
 
@@ -61,6 +64,10 @@ bench: setup
 
 loadtest: setup
 	$(PYTHON_VENV) -m loadtests $(ARGS)
+
+fuzz: setup
+	HEADGATE_FUZZ=$(FUZZ) $(VENV)/bin/pytest -q --timeout=0 tests/fuzz $(ARGS)
+	$(PYTHON_VENV) -m tests.fuzz -max_total_time=$(FUZZ_SECONDS)
 
 # The smaller locks are constrained by the first, so a version is the same in all.
 lock: setup

@@ -180,6 +180,11 @@ def trailers_fit(trailers: list[Field]) -> bool:
     return len(trailers) <= MAX_TRAILERS and size <= MAX_TRAILER_BYTES
 
 
+def frames(trailers: list[Field]) -> bool:
+    """Whether a trailer says how its message is framed: whoever takes it for a field of the head reads another message."""
+    return any(name.lower() in FRAMING for name, _ in trailers)
+
+
 def chunk_excess(before: int, read: int, parts: list[bytes]) -> int:
     """What a chunked body has cost beyond its data, after a read of so many bytes that gave these parts."""
     return max(0, before + read - 16 * len(parts) - 3 * sum(map(len, parts)))

@@ -17,7 +17,8 @@ _ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*\Z")
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?#@\x00-\x20\x7f-\xff]+)([/?][\x21\x22\x24-\x7e]*)?\Z")
 _AUTHORITY = re.compile(rb"([A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z")
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
-_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
+# SOURCE is Icecast's: llhttp lets ICE/1.0 pass behind it as if it were HTTP.
+_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"SOURCE"})
 _VIA = b"1.1 headgate"
 _VIA_10 = b"1.0 headgate"
 

@@ -78,6 +78,7 @@ class RequestParser:
         "_count",
         "_current",
         "_excess",
+        "_foreign",
         "_head_bytes",
         "_in_head",
         "_limit_fields",
@@ -86,6 +87,7 @@ class RequestParser:
         "_lines",
         "_parser",
         "_plain",
+        "_seen",
         "_suspect",
         "_table",
         "error",
@@ -108,6 +110,8 @@ class RequestParser:
         self._suspect = False
         self._body_bytes = 0
         self._excess = 0
+        self._seen = b""
+        self._foreign = b""
         self.requests: deque[RequestMessage] = deque()
         self.error: ErrorKind | None = None
         self.upgraded: bytes | None = None
@@ -141,6 +145,11 @@ class RequestParser:
         self._suspect = continued or len(data) > self._limit_head
         self._body_bytes = 0
         parts = len(current.body)
+        window = self._seen + data if continued else data
+        if b" RTSP/" in window:
+            self._foreign = window
+        elif not continued:
+            self._foreign = b""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -150,6 +159,7 @@ class RequestParser:
             if self.error is None:
                 self.error = ErrorKind.BAD_REQUEST
         if self._in_head:
+            self._seen = window[-self._limit_line - 64 :]  # that a request line surely fits in
             same = continued and self._current is current  # else it was completed, and another has begun behind it
             self._head_bytes = self._head_bytes + len(data) if same else self._begun(data)
             if len(self._current.target) > self._limit_line:
@@ -264,8 +274,18 @@ class RequestParser:
             self.error = ErrorKind.TARGET_TOO_LONG
         elif self._count > self._limit_fields or (self._suspect and self._parsed_size() > self._limit_head):
             self.error = ErrorKind.HEAD_TOO_LARGE
+        elif self._foreign and self._speaks_rtsp(current):
+            self.error = ErrorKind.BAD_REQUEST  # llhttp reads it as if it were HTTP (RFC 9112 section 2.3)
         elif self.error is None:
             self.requests.append(current)
+
+    def _speaks_rtsp(self, current: RequestMessage) -> bool:
+        """Whether the words of another protocol are those of this request's own line."""
+        for before in self._foreign.split(b" RTSP/")[:-1]:
+            words = before.rstrip(b" ")
+            if words.endswith(current.target) and words[: -len(current.target)].rstrip(b" ").endswith(current.method):
+                return True
+        return False
 
     def on_body(self, part: bytes) -> None:
         self._current.body.append(part)

@@ -6,13 +6,17 @@ collects; an answer to nobody's question makes the connection unfit for another 
 
 from __future__ import annotations
 
+import re
+
 import httptools
 
-from proxy.fields import MAX_CHUNK_EXCESS, NO_LENGTH, Field, FieldTable, chunk_excess, trailers_fit
+from proxy.fields import MAX_CHUNK_EXCESS, NO_LENGTH, Field, FieldTable, chunk_excess, frames, trailers_fit
 
 # RFC 9110 section 15.2 allows any number of interim responses; a flood of them is an attack.
 MAX_INTERIM = 16
 _WITHOUT_BODY = frozenset({204, 304})
+# RFC 9112 section 4: tab, space, visible and opaque bytes; llhttp lets through the others, too.
+_NO_REASON = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Interim:
@@ -43,6 +47,8 @@ class ResponseParser:
         "_limit_head",
         "_parser",
         "_plain",
+        "_seam",
+        "_starts",
         "_table",
         "_without_body",
         "body",
@@ -80,6 +86,8 @@ class ResponseParser:
         self._head_bytes = 0
         self._count = 0
         self._excess = 0
+        self._starts = 0
+        self._seam = b"\r\n\r\n"
         self.status = 0
         self.reason = b""
         self.lines: list[bytes] = []
@@ -112,6 +120,9 @@ class ResponseParser:
             return
         inside = self.head_complete
         if not inside:
+            if not self._head_bytes and data.startswith(b"HTTP/"):
+                self._starts = 1
+                self._seam = b""
             self._head_bytes += len(data)
         parts = len(self.body)
         try:
@@ -120,17 +131,37 @@ class ResponseParser:
             if self.head_complete and self.status == 101:
                 self.upgraded = data[upgrade.args[0] :]
             else:
-                self.error = not self.complete
+                self.error = self.error or not self.complete
                 self.reusable = False
         except httptools.HttpParserError:
-            self.error = not self.complete  # behind a complete response it is surplus, not an error
+            self.error = self.error or not self.complete  # behind a complete response it is surplus, not an error
             self.reusable = False
         if inside:
             self._excess = chunk_excess(self._excess, len(data), self.body[parts:])
             if self._excess > MAX_CHUNK_EXCESS and not self.complete:
                 self.error = True
-        elif not self.head_complete and self._head_bytes > self._limit_head:
+            return
+        if self._starts <= self._interim_count and not self._start_well(data):
             self.error = True
+        if not self.head_complete:
+            self._seam = (self._seam + data)[-8:]
+            if self._head_bytes > self._limit_head:
+                self.error = True
+
+    def _start_well(self, data: bytes) -> bool:
+        """Whether each head begins as HTTP does: llhttp takes RTSP/1.0 and ICE/1.0 for it, and skips line ends before it. Heads
+        follow one another here, each behind an empty line; `_starts` counts those looked at."""
+        stream = self._seam + data
+        at = stream.find(b"\r\n\r\n")
+        while at >= 0 and self._starts <= self._interim_count:
+            start = stream[at + 4 : at + 9]
+            if not b"HTTP/".startswith(start):
+                return False
+            if len(start) < 5:
+                break
+            self._starts += 1
+            at = stream.find(b"\r\n\r\n", at + 4)
+        return True
 
     def _pass_body(self, data: bytes) -> None:
         left = self.left
@@ -165,6 +196,8 @@ class ResponseParser:
     def on_status(self, part: bytes) -> None:
         if not self.complete:
             self.reason += part
+            if not part.isalpha() and _NO_REASON.search(part) is not None:
+                self.error = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.complete:
@@ -216,9 +249,9 @@ class ResponseParser:
                     return
                 self.left = int(value)
             elif name == b"transfer-encoding":
-                self.chunked = True
-                if value.strip().lower() != b"chunked":
+                if self.chunked or value.strip().lower() != b"chunked":
                     self.error = True
+                self.chunked = True
         if self._without_body or self.status in _WITHOUT_BODY or self.status == 101:
             self.complete = True
             self.chunked = False
@@ -246,7 +279,7 @@ class ResponseParser:
             return  # an interim response ends so too
         self._in_step = True
         if self.chunked:
-            if self.trailers and not trailers_fit(self.trailers):
+            if self.trailers and (not trailers_fit(self.trailers) or frames(self.trailers)):
                 self.error = True
             else:
                 self.complete = True

@@ -44,6 +44,7 @@ UPGRADE = (b"Connection: upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: x
         (request(*[b"Transfer-Encoding: chunked"] * 2, method=b"POST", body=b"0\r\n\r\n"), 400, "bad_request"),
         (request(method=b"CONNECT", target=b"a:80"), 405, "method_not_allowed"),
         (request(method=b"TRACE"), 405, "method_not_allowed"),
+        (b"SOURCE / ICE/1.0\r\nHost: a\r\n\r\n", 405, "method_not_allowed"),
         (b"GET /\r\n\r\n", 505, "version"),
         (request(version=b"2.0"), 505, "version"),
         (request(version=b"1.2"), 400, "bad_request"),

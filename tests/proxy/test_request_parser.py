@@ -57,6 +57,9 @@ def test_broken_request_behind_others_leaves_them_whole(data: st.DataObject, sen
         b"GET / HTTP/1.1\n\nHost: a\n\n",
         b"GET / HTTP/1.1\r\n Host: a\r\n\r\n",
         b"GET / HTTP/1.1 x\r\n\r\n",
+        b"GET / RTSP/1.0\r\nHost: a\r\n\r\n",
+        b"POST  /a  RTSP/1.0\r\nHost: a\r\n\r\n",
+        b"GET / RTSP/1.1\r\nHost: a\r\nX-A: b\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01",
         b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n",
@@ -250,6 +253,12 @@ def test_white_space_around_a_value_is_no_part_of_it() -> None:
         b"GET / HTTP/1.1", (b"Cookie: a=b",), ((b"host", b"a.example"), (b"cookie", b"a=b")), b"", (), True
     )
     assert parse(b"GET / HTTP/1.1\r\nHost: \t a.example \t\r\nCookie:a=b \r\n\r\n") == ([expected], None)
+
+
+def test_word_that_names_another_protocol_is_no_matter_elsewhere() -> None:
+    raw = request(b"User-Agent: x RTSP/1.0", b"Content-Length: 16", method=b"PUT", body=b"GET / RTSP/1.0\r\n")
+    taken, error = parse(raw, GET)
+    assert ([one.complete for one in taken], error) == ([True, True], None)
 
 
 def test_empty_lines_before_a_request_are_passed_over() -> None:

@@ -91,7 +91,21 @@ def test_response_cut_short_is_never_complete(data: st.DataObject, sent: Sent, m
         b"HTTP/1.1 099 No\r\n\r\n",
         b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/0.9 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"RTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"ICE/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        INTERIM + b"ICE/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        INTERIM + INTERIM + b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 O\x00K\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 \x0b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 204 \x7f\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: gzip\r\n\r\nsurplus",
         b"<html>no head at all</html>",
+        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        CHUNKED + b"0\r\ntransfer-ENCODING: a\r\n\r\n",
+        CHUNKED + b"0\r\nContent-Length: 3\r\n\r\n",
         CHUNKED + b"xyz\r\n",
         CHUNKED + b"3\r\nabcd\r\n",
         CHUNKED + b"0\r\n" + b"X-A: b\r\n" * 33 + b"\r\n",
@@ -178,6 +192,10 @@ def test_body_without_framing_ends_with_the_connection() -> None:
 
 def test_white_space_behind_a_length_is_no_part_of_it() -> None:
     assert parse(b"HTTP/1.1 200 OK\r\nContent-Length: 2 \r\n\r\nok").complete
+
+
+def test_reason_may_hold_any_visible_or_opaque_byte() -> None:
+    assert parse(b"HTTP/1.1 200 Alles \t\xfcber 2!\r\nContent-Length: 0\r\n\r\n").reason == b"Alles \t\xfcber 2!"
 
 
 @pytest.mark.parametrize("apart", [False, True])
