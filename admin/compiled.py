@@ -36,6 +36,7 @@ MODULES = (
     "proxy/fields.py",
     "proxy/plane.py",
     "proxy/pool.py",
+    "proxy/redirect.py",
     "proxy/request_head.py",
     "proxy/request_parser.py",
     "proxy/response_head.py",

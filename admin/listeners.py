@@ -11,7 +11,7 @@ from pathlib import Path
 from proxy.certificates import names_in, server_context
 from proxy.control import LISTEN_BACKLOG, CertificateFiles, ListenerSettings, TlsSettings
 from routing.config import Config
-from routing.config_listen import Listen, ListenTls
+from routing.config_listen import Listen, ListenTls, redirect_port
 
 
 class ListenError(Exception):
@@ -89,7 +89,7 @@ def open_sockets(config: Config, workers: int) -> list[WorkerSockets]:
 def _settings(listen: Listen, sock: socket.socket) -> ListenerSettings:
     host, port = sock.getsockname()[:2]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    settings = ListenerSettings(sock.fileno(), address)
+    settings = ListenerSettings(sock.fileno(), address, redirect=redirect_port(listen.redirect))
     return settings if listen.tls is None else replace(settings, tls=_tls(listen.tls))
 
 

@@ -42,10 +42,11 @@ class ClientConnection:
         "extra",
         "forwarding",
         "peer",
+        "redirect",
         "tls",
     )
 
-    def __init__(self, plane: Plane, tls: bool, extra: bytes) -> None:
+    def __init__(self, plane: Plane, tls: bool, extra: bytes, redirect: int = 0) -> None:
         # connection
         self._plane = plane
         self.tls = tls
@@ -59,6 +60,8 @@ class ClientConnection:
         self._advancing = False
         self.extra = extra
         """Lines that every response over this listener carries (HSTS), each ended by CRLF."""
+        self.redirect = redirect
+        """The port of HTTPS to send every request to; 0 for none."""
         self.peer = ""
         self.forwarding = b""
         self.deadline = NEVER

@@ -237,6 +237,8 @@ class ListenerSettings:
     fd: int
     address: str
     tls: TlsSettings | None = None
+    redirect: int = 0
+    """The port of HTTPS that every request is sent to; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)

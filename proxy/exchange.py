@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from proxy import errors
 from proxy.answering import response_arrived
 from proxy.errors import ErrorKind
+from proxy.redirect import redirect
 from proxy.request_head import IDEMPOTENT, examine
 from proxy.request_parser import RequestMessage
 from proxy.response_parser import ResponseParser
@@ -134,6 +135,9 @@ class Exchange(Caller):
             message.client_ip = client_of(client, message.fields.get(b"x-forwarded-for"), snapshot.trusted)
         if snapshot.uses_geo:
             message.place = plane.geo.locate(message.client_ip)
+        if self.client.redirect:
+            redirect(self, self.client.redirect)
+            return
         if 0 < snapshot.limits.body < max(message.content_length, sum(map(len, message.body))):
             self.close_client = True
             self.refuse(ErrorKind.BODY_TOO_LARGE)

@@ -16,17 +16,13 @@ import socket
 import sys
 from enum import Enum
 from time import monotonic
-from typing import cast
 
 import uvloop
 from setproctitle import setproctitle
 
 from proxy.capture_link import CaptureLinks
-from proxy.certificates import Certificates
-from proxy.client import ClientConnection
 from proxy.control import (
     HEARTBEAT_SECONDS,
-    LISTEN_BACKLOG,
     Ack,
     Channel,
     Drain,
@@ -41,6 +37,7 @@ from proxy.control import (
     WorkerSettings,
 )
 from proxy.gcra import RateTable
+from proxy.listening import Listener
 from proxy.plane import Plane
 from proxy.tasks import spawn
 from routing.snapshot import Snapshot
@@ -63,8 +60,7 @@ class Worker:
         self._channel = Channel(self._message, self._supervisor_lost)
         self._phase = Phase.SETUP
         self._settings = WorkerSettings(-1)
-        self._servers: list[asyncio.Server] = []
-        self._certificates: list[Certificates] = []
+        self._listeners: list[Listener] = []
         self._plane: Plane | None = None
         self._reported: dict[str, float] = {}
         self._stopped = asyncio.Event()
@@ -136,21 +132,11 @@ class Worker:
         spawn(self._listen(plane), "listen", self._crashed)
 
     async def _listen(self, plane: Plane) -> None:
-        for listener in self._settings.listeners:
-            settings = listener.tls
-            extra, tls = b"", None
-            if settings is not None:
-                if settings.hsts:
-                    extra = b"Strict-Transport-Security: max-age=%d\r\n" % settings.hsts
-                certificates = Certificates(settings)
-                self._certificates.append(certificates)
-                tls = certificates.context
-
-            def accept(tls: bool = tls is not None, extra: bytes = extra) -> asyncio.Protocol:
-                return cast(asyncio.Protocol, ClientConnection(plane, tls, extra))
-
-            sock = socket.socket(fileno=listener.fd)
-            self._servers.append(await self._loop.create_server(accept, sock=sock, ssl=tls, backlog=LISTEN_BACKLOG))
+        for settings in self._settings.listeners:
+            sock = socket.socket(fileno=settings.fd)
+            listener = Listener(plane, settings)
+            await listener.open(sock)
+            self._listeners.append(listener)
         self._phase = Phase.READY
         self._channel.send(Ready())
 
@@ -158,8 +144,8 @@ class Worker:
         if self._phase is Phase.DRAINING:
             return
         self._phase = Phase.DRAINING
-        for server in self._servers:
-            server.close()
+        for listener in self._listeners:
+            listener.close()
         if self._plane is None:
             self._stopped.set()
             return
@@ -203,7 +189,7 @@ class Worker:
         """Take up a geo database or certificate that was replaced on disk; a broken one is reported, the old one kept."""
         found = [
             ("geo database", plane.geo.refresh()),
-            *(("certificate", problem) for each in self._certificates for problem in each.refresh()),
+            *(("certificate", problem) for each in self._listeners for problem in each.refresh()),
         ]
         for what, problem in found:
             if problem is not None:

@@ -12,6 +12,8 @@ def listen_findings(loc: Loc, listener: Listen) -> Iterator[tuple[Loc, str]]:
     """`loc` is the listener's place."""
     if listener.tls is not None:
         yield from _tls((*loc, "tls"), listener.tls)
+        if listener.redirect is not None:
+            yield (*loc, "redirect"), "leads from plain HTTP to HTTPS, and this listener has tls itself"
 
 
 def _tls(loc: Loc, tls: ListenTls) -> Iterator[tuple[Loc, str]]:

@@ -43,6 +43,20 @@ class ListenTls(Model):
         return (CertificateFiles(certificate=self.certificate, key=self.key),)
 
 
+def _redirect(value: object) -> str:
+    text = notation.text_of(value)
+    scheme, colon, port = text.partition(":")
+    if scheme != "https" or (colon and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536)):
+        raise ValueError("must be https, or https:PORT")
+    return text
+
+
+def redirect_port(redirect: str | None) -> int:
+    """0 for none."""
+    return 0 if redirect is None else int(redirect.partition(":")[2] or 443)
+
+
 class Listen(Model):
     address: ListenAddress
+    redirect: Annotated[str, once(_redirect)] | None = None
     tls: ListenTls | None = None

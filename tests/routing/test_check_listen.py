@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from routing.config_listen import redirect_port
 from routing.document import ConfigError
 from routing.load import load_tree
 
@@ -46,6 +47,24 @@ def found(listener: dict[str, Any], **top: Any) -> list[str]:
 )
 def test_mistake_in_tls_is_named_with_its_place(tls: dict[str, Any], problems: list[str]) -> None:
     assert found({"tls": tls}) == problems
+
+
+@pytest.mark.parametrize(
+    "value", ["http", "https:", "https:0", "https:65536", "https:x", "https:\u0668", "https://a", 8443]
+)
+def test_redirect_that_leads_nowhere_is_refused(value: object) -> None:
+    assert found({"redirect": value}) == ["listen[0].redirect: must be https, or https:PORT"]
+
+
+def test_redirect_of_a_listener_with_tls_is_refused() -> None:
+    problem = "listen[0].redirect: leads from plain HTTP to HTTPS, and this listener has tls itself"
+    assert found({"redirect": "https", "tls": PAIR}) == [problem]
+
+
+@pytest.mark.parametrize(("redirect", "port"), [(None, 0), ("https", 443), ("https:8443", 8443)])
+def test_redirect_leads_to_a_port(redirect: str | None, port: int) -> None:
+    config = load_tree({**TOP, "listen": [{"address": ":8080", "redirect": redirect}]})
+    assert redirect_port(config.listen[0].redirect) == port
 
 
 def test_both_forms_give_pairs() -> None:

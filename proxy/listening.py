@@ -1,0 +1,52 @@
+"""A listener in a worker: what its connections have in common, and the server that accepts them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import cast
+
+from proxy.certificates import Certificates
+from proxy.client import ClientConnection
+from proxy.control import LISTEN_BACKLOG, ListenerSettings
+from proxy.plane import Plane
+
+
+class Listener:
+    """Made once, opened once, closed once. `certificates` is None for a plain one."""
+
+    def __init__(self, plane: Plane, settings: ListenerSettings) -> None:
+        """Raises OSError or ssl.SSLError where a certificate can't be used."""
+        tls = settings.tls
+        self._plane = plane
+        self._settings = settings
+        self._extra = b"Strict-Transport-Security: max-age=%d\r\n" % tls.hsts if tls is not None and tls.hsts else b""
+        self._server: asyncio.Server | None = None
+        self.certificates = None if tls is None else Certificates(tls)
+
+    def connection(self) -> asyncio.Protocol:
+        """What speaks to the client of a connection that was accepted."""
+        settings = self._settings
+        connection = ClientConnection(self._plane, settings.tls is not None, self._extra, settings.redirect)
+        return cast(asyncio.Protocol, connection)
+
+    async def open(self, sock: socket.socket) -> None:
+        """Accept from now on. A handshake has as long as a request's head."""
+        loop = asyncio.get_running_loop()
+        tls = None if self.certificates is None else self.certificates.context
+        self._server = await loop.create_server(
+            self.connection,
+            sock=sock,
+            ssl=tls,
+            backlog=LISTEN_BACKLOG,
+            ssl_handshake_timeout=None if tls is None else self._plane.timeouts.request_head,
+        )
+
+    def refresh(self) -> list[str]:
+        """See `Certificates.refresh`."""
+        return [] if self.certificates is None else self.certificates.refresh()
+
+    def close(self) -> None:
+        """Accept no more."""
+        if self._server is not None:
+            self._server.close()
