@@ -46,7 +46,7 @@ class Child:
         self._on_up = on_up
         self._on_message = on_message
         self._on_exit = on_exit
-        self._heard = time.monotonic()
+        self._heard = self._born = time.monotonic()
         self._channel = Channel(self._message, self._lost)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -71,7 +71,8 @@ class Child:
 
     @property
     def age(self) -> float:
-        return time.time() - self.started_at
+        """Seconds; whatever becomes of the wall clock."""
+        return time.monotonic() - self._born
 
     def send(self, message: Message) -> None:
         self._channel.send(message)

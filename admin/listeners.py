@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import socket
 import ssl
+import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,9 +28,34 @@ class WorkerSockets:
     sockets: list[socket.socket]
     listeners: list[ListenerSettings]
 
+    def refuse_new(self) -> None:
+        """Nobody joins the accept queues any more; who is in them, or in the midst of the handshake, is still served."""
+        for sock in self.sockets:
+            drop_handshakes(sock)
+
     def close(self) -> None:
         for sock in self.sockets:
             sock.close()
+
+
+# <linux/filter.h>, over the TCP header: load the byte of the flags; SYN without ACK is dropped, all else passes.
+_SO_ATTACH_FILTER = 26
+_FILTER = (
+    (0x30, 0, 0, 13),  # BPF_LD | BPF_B | BPF_ABS
+    (0x54, 0, 0, 0x12),  # BPF_ALU | BPF_AND | BPF_K
+    (0x15, 0, 1, 0x02),  # BPF_JMP | BPF_JEQ | BPF_K
+    (0x06, 0, 0, 0),  # BPF_RET
+    (0x06, 0, 0, 0xFFFFFFFF),
+)
+
+
+def drop_handshakes(listening: socket.socket) -> None:
+    """Ignore connections that begin from now on: the client asks again after a second, and is refused or finds another gateway.
+    Between the last accept and the close of a listening socket there would otherwise always be one that is reset."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _FILTER))
+    program = struct.pack("HP", len(_FILTER), ctypes.addressof(code))
+    with contextlib.suppress(OSError):  # a kernel without socket filters
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def workers_of(config: Config) -> int:

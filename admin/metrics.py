@@ -148,6 +148,12 @@ class GatewayCollector(Collector):
         yield CounterMetricFamily(
             "headgate_worker_restarts", "Workers that were replaced.", value=rates.workers.restarts
         )
+        crashing = GaugeMetricFamily(
+            "headgate_crash_loop", "Deaths in a row, of processes that die again and again.", labels=["process"]
+        )
+        for name, deaths in rates.workers.crashing.items():
+            crashing.add_metric([name], deaths)
+        yield crashing
 
     def _control_plane(self) -> Iterator[Metric]:
         context, journal = self._context, self._context.gateway.journal

@@ -24,6 +24,7 @@ import orjson
 
 from admin.broadcast import Broadcast, Round
 from admin.child import Child
+from admin.crash_loops import CrashLoops
 from admin.listeners import WorkerSockets
 from proxy import gcra
 from proxy.control import (
@@ -52,9 +53,6 @@ from proxy.tasks import spawn
 
 ACK_SECONDS = 1.0
 WATCH_SECONDS = 0.25
-# A child that lived shorter than this is started again with growing delay.
-CRASH_LOOP_SECONDS = 5.0
-MAX_RESTART_DELAY = 5.0
 # The last report of the shadow process, once no worker sends it anything.
 SHADOW_DRAIN_SECONDS = 1.0
 
@@ -87,7 +85,7 @@ class Supervisor:
         self._shadow: Child | None = None
         self._shadow_begun = False
         self._shadow_restarts = 0
-        self._crashes: dict[str, int] = {}
+        self._crash_loops = CrashLoops()
         self._done = asyncio.Event()
         self._exit_code = 0
         self._watched = time.monotonic()
@@ -207,6 +205,8 @@ class Supervisor:
                 ),
                 self._restarts,
                 self._shadow_state(),
+                self._crash_loops.crashing(),
+                self._phase is Phase.STOPPING,
             )
         )
 
@@ -289,6 +289,8 @@ class Supervisor:
             if child.silent(now):
                 self._log("error", "child fell silent; killed", child=child.name, pid=child.pid)
                 child.kill()
+            elif not child.exited and self._crash_loops.lived(child.name, child.age):
+                self._tell_workers()
         if self._phase is not Phase.STOPPING:
             asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
 
@@ -297,10 +299,10 @@ class Supervisor:
             child.excuse(now)
 
     def _restart(self, child: Child, start: Callable[[], Awaitable[None]]) -> None:
-        if child.age > CRASH_LOOP_SECONDS:
-            self._crashes.pop(child.name, None)
-        crashes = self._crashes[child.name] = self._crashes.get(child.name, 0) + 1
-        delay = 0.0 if crashes == 1 else min(MAX_RESTART_DELAY, 0.1 * 2 ** (crashes - 2))
+        delay = self._crash_loops.died(child.name, child.age)
+        if delay:
+            self._log("error", "child dies again and again", child=child.name, pause=delay)
+            self._tell_workers()
 
         async def later() -> None:
             await asyncio.sleep(delay)
@@ -345,6 +347,9 @@ class Supervisor:
             return
         self._phase = Phase.STOPPING
         self._log("info", "draining", seconds=self._drain_seconds)
+        self._tell_workers()  # readiness first
+        for slot in self._slots:
+            slot.refuse_new()
         for child in self._workers.values():
             if not child.exited:
                 child.send(Drain(self._drain_seconds))

@@ -96,9 +96,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """supervisor -> child: finish what is under way within `seconds`, then exit."""
+    """supervisor -> child: finish what is under way within `seconds`, then exit. `handed_over`: others accept from the same
+    sockets, so what waits in their queues is theirs."""
 
     seconds: float
+    handed_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +196,14 @@ class ShadowState:
 @dataclass(frozen=True, slots=True)
 class Workers:
     """supervisor -> admin: the workers, and the shadow process where there is one; sent whenever one of them starts, is ready or
-    dies. `restarts` counts the workers' since the start."""
+    dies. `restarts` counts the workers' since the start; `crashing` are the processes that die again and again, with how often in
+    a row; `draining` once the gateway has been told to stop."""
 
     workers: tuple[WorkerState, ...]
     restarts: int
     shadow: ShadowState | None = None
+    crashing: dict[str, int] = field(default_factory=dict)
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

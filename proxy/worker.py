@@ -44,8 +44,16 @@ from routing.snapshot import Snapshot
 
 FLUSH_SECONDS = 0.1
 WATCH_SECONDS = 1.0
+# At the end: handshakes under way arrive in the accept queue within a round trip.
+SETTLE_SECONDS = 0.3
+# A connection kept by a client that is at work has its next request by then, and learns from the answer that it closes. Closed
+# at once, it would often cross that request on its way.
+IDLE_SECONDS = 1.0
+LOOK_SECONDS = 0.01
 # The supervisor takes what we send at once, or is gone; counts that pile up beyond this are kept, not sent.
 MAX_BACKLOG = 4 * 1024 * 1024
+# tcpi_unacked in struct tcp_info: of a listening socket, the length of its accept queue.
+_TCP_INFO_UNACKED = 24
 
 
 class Phase(Enum):
@@ -61,6 +69,7 @@ class Worker:
         self._phase = Phase.SETUP
         self._settings = WorkerSettings(-1)
         self._listeners: list[Listener] = []
+        self._sockets: list[socket.socket] = []
         self._plane: Plane | None = None
         self._reported: dict[str, float] = {}
         self._stopped = asyncio.Event()
@@ -80,8 +89,8 @@ class Worker:
                 setproctitle(f"headgate: worker {message.number}")
             case Publish():
                 self._publish(message)
-            case Drain(seconds):
-                self._drain(seconds)
+            case Drain(seconds, handed_over):
+                self._drain(seconds, handed_over=handed_over)
             case _:
                 raise AssertionError(f"a worker got {message!r}")
 
@@ -137,20 +146,41 @@ class Worker:
             listener = Listener(plane, settings)
             await listener.open(sock)
             self._listeners.append(listener)
+            self._sockets.append(sock)
+        if self._phase is Phase.DRAINING:
+            return
         self._phase = Phase.READY
         self._channel.send(Ready())
 
-    def _drain(self, seconds: float) -> None:
+    def _drain(self, seconds: float, *, handed_over: bool = False) -> None:
+        """From now on answers end their connections. What has been accepted by the kernel is accepted here, too: closing a
+        listening socket would reset it."""
         if self._phase is Phase.DRAINING:
             return
         self._phase = Phase.DRAINING
-        for listener in self._listeners:
-            listener.close()
-        if self._plane is None:
+        plane = self._plane
+        if plane is None:
             self._stopped.set()
             return
-        self._plane.drain()
-        self._await_drained(self._plane, monotonic() + seconds)
+        plane.draining = True
+        now = monotonic()
+        self._loop.call_later(min(IDLE_SECONDS, seconds / 2), plane.drain)
+        self._stop_accepting(
+            plane, now if handed_over else now + SETTLE_SECONDS, now + seconds, handed_over=handed_over
+        )
+
+    def _stop_accepting(self, plane: Plane, settled: float, deadline: float, *, handed_over: bool) -> None:
+        now = monotonic()
+        waiting = not handed_over and (now < settled or any(map(queued, self._sockets)))
+        if waiting and now < deadline:
+            self._loop.call_later(
+                LOOK_SECONDS, lambda: self._stop_accepting(plane, settled, deadline, handed_over=handed_over)
+            )
+            return
+        for listener in self._listeners:
+            listener.close()
+        # What was accepted last is a connection by then.
+        self._loop.call_later(LOOK_SECONDS, self._await_drained, plane, deadline)
 
     def _await_drained(self, plane: Plane, deadline: float) -> None:
         if plane.connections and monotonic() < deadline:
@@ -208,6 +238,15 @@ class Worker:
         """A task of ours failed in a way nobody foresaw: say so and go; the supervisor starts another worker."""
         self._channel.send(Failed(f"worker {self._settings.number}: {type(error).__name__}: {error}"))
         self._loop.call_soon(os._exit, 70)
+
+
+def queued(listening: socket.socket) -> int:
+    """Connections that wait to be accepted; 0 where the system does not tell."""
+    try:
+        found = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_UNACKED + 4)
+    except OSError:
+        return 0
+    return int.from_bytes(found[_TCP_INFO_UNACKED:], sys.byteorder)
 
 
 def raise_file_limit() -> None:

@@ -275,6 +275,8 @@ class StatusAnswer(Answer):
     revision: int
     workers: list[WorkerAnswer]
     worker_restarts: int
+    crashing: dict[str, int] = Field(description="processes that die again and again: how often in a row")
+    draining: bool = Field(description="the gateway has been told to stop")
     shadow: ShadowProcess | None = Field(description="null until a route has a shadow")
     config: ConfigStatus
     store: StoreStatus

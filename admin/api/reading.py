@@ -53,6 +53,8 @@ async def get_status(call: Call) -> Reply:
             for worker in context.rates.workers.workers
         ],
         worker_restarts=context.rates.workers.restarts,
+        crashing=context.rates.workers.crashing,
+        draining=context.rates.workers.draining,
         shadow=None if (shadow := context.rates.workers.shadow) is None else ShadowProcess(**asdict(shadow)),
         config=ConfigStatus(
             path=str(context.settings.config),
@@ -128,7 +130,7 @@ def _checks(context: Context) -> dict[str, bool]:
 
 
 def _ready(context: Context) -> bool:
-    return _checks(context)["workers"]
+    return _checks(context)["workers"] and not context.rates.workers.draining
 
 
 async def get_health(call: Call) -> Reply:
@@ -141,7 +143,7 @@ async def get_live(call: Call) -> Reply:
 
 
 async def get_ready(call: Call) -> Reply:
-    """Ready when a worker serves: the last good state is served on, whatever else is broken."""
+    """Ready when a worker serves: the last good state is served on, whatever else is broken. Not while the gateway drains."""
     return _health(_ready(call.context))
 
 
@@ -152,6 +154,7 @@ def _health(well: bool) -> Reply:
 async def get_detailed_health(call: Call) -> Reply:
     call.parameters(NoQuery)
     checks, workers = _checks(call.context), call.context.rates.workers.workers
+    checks["serving_on"] = not call.context.rates.workers.draining
     well = all(checks.values())
     answer = DetailedHealthAnswer(
         status="ok" if well else "failing",
