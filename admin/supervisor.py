@@ -26,7 +26,7 @@ from admin.broadcast import Broadcast, Round
 from admin.child import Child
 from admin.crash_loops import CrashLoops
 from admin.listeners import WorkerSockets
-from proxy import gcra
+from proxy import shared
 from proxy.control import (
     Ack,
     DiffReport,
@@ -78,7 +78,7 @@ class Supervisor:
         self._phase = Phase.STARTING
         self._workers: dict[int, Child] = {}
         self._broadcast = Broadcast(lambda number, message: self._workers[number].send(message), self._round_through)
-        self._rates = gcra.create()
+        self._shared = shared.create(len(slots))
         self._admin: Child | None = None
         self._admin_ready = False
         self._restarts = 0
@@ -112,7 +112,7 @@ class Supervisor:
         child = Child(f"worker {number}", self._worker_up, self._from_worker, self._worker_exited)
         self._workers[number] = child
         fds = [listener.fd for listener in self._slots[number].listeners]
-        await child.start("proxy.worker", [], [*fds, self._rates])
+        await child.start("proxy.worker", [], [*fds, self._shared])
 
     async def _start_shadow(self) -> None:
         self._shadow = Child("shadow", self._shadow_up, self._from_shadow, self._shadow_exited)
@@ -129,7 +129,7 @@ class Supervisor:
     def _worker_up(self, child: Child) -> None:
         number = self._number(child)
         listeners = tuple(self._slots[number].listeners)
-        child.send(WorkerSettings(number, listeners, len(self._slots), str(self._state.absolute()), self._rates))
+        child.send(WorkerSettings(number, listeners, len(self._slots), str(self._state.absolute()), self._shared))
         self._broadcast.joined(number)
 
     def _from_worker(self, child: Child, message: Message) -> None:

@@ -42,6 +42,7 @@ class ClientConnection:
         "extra",
         "forwarding",
         "peer",
+        "place",
         "redirect",
         "tls",
     )
@@ -63,6 +64,8 @@ class ClientConnection:
         self.redirect = redirect
         """The port of HTTPS to send every request to; 0 for none."""
         self.peer = ""
+        self.place = -1
+        """Where `Plane.admit` has counted this connection for its client's address; -1 for nowhere."""
         self.forwarding = b""
         self.deadline = NEVER
         """When `expire` is to be called, in `Plane.now` time: one for whatever this connection waits for."""
@@ -84,9 +87,10 @@ class ClientConnection:
         limits = plane.snapshot.limits
         self._parser = RequestParser(plane.request_table, limits.request_line, limits.request_head, limits.headers)
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
-        if not plane.admit(self):
-            self.write(errors.response(ErrorKind.CONNECTIONS, close=True, head_only=False))
-            plane.stats.count("gateway_errors", ErrorKind.CONNECTIONS.label)
+        refusal = plane.admit(self)
+        if refusal is not None:
+            self.write(errors.response(refusal, close=True, head_only=False))
+            plane.stats.count("gateway_errors", refusal.label)
             self._close()
             return
         self.deadline = plane.now + plane.timeouts.idle

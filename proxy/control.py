@@ -256,8 +256,8 @@ class WorkerSettings:
     """How many workers share the gateway's limits."""
     state: str = ""
     """The state folder, where the shadow process listens for copies; empty for none."""
-    rates: int = -1
-    """The descriptor of the table of rate limits (proxy/gcra.py), which all workers share."""
+    shared: int = -1
+    """The descriptor of what all workers count together (proxy/shared.py)."""
 
 
 Message = (

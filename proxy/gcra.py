@@ -14,9 +14,9 @@ can choose whom to share a place with.
 
 from __future__ import annotations
 
-import os
 from hashlib import blake2b
 from mmap import mmap
+from secrets import token_bytes
 
 from routing.rate import RateLimit
 
@@ -27,23 +27,15 @@ _SLOT_BYTES = 16
 SIZE = SECRET_BYTES + SETS * WAYS * _SLOT_BYTES
 
 
-def create() -> int:
-    """A descriptor of a new, empty table, for `RateTable` of each worker."""
-    fd = os.memfd_create("headgate rates", os.MFD_CLOEXEC)
-    os.ftruncate(fd, SIZE)
-    os.pwrite(fd, os.urandom(SECRET_BYTES), 0)
-    return fd
-
-
 class RateTable:
-    """`fd` is what `create` returned; without it the table is this process's own."""
+    """`fd` is what `shared.create` returned; without it the table is this process's own."""
 
     __slots__ = ("_memory", "_secret", "_tags", "_times", "forgotten")
 
     def __init__(self, fd: int = -1) -> None:
         self._memory = mmap(fd, SIZE)
         if fd < 0:
-            self._memory[:SECRET_BYTES] = os.urandom(SECRET_BYTES)
+            self._memory[:SECRET_BYTES] = token_bytes(SECRET_BYTES)
         self._secret = bytes(self._memory[:SECRET_BYTES])
         slots = memoryview(self._memory)[SECRET_BYTES:]
         # A slot is two words: the key's digest (0: empty) and its time.

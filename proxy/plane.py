@@ -11,11 +11,13 @@ from proxy.access_log import AccessLog
 from proxy.capture import Tap
 from proxy.control import InFlight, Publish
 from proxy.dial import dial
+from proxy.errors import ErrorKind
 from proxy.fields import REQUEST_PREFIXES, REQUEST_SPECIALS, REQUEST_WATCHED, FieldTable
 from proxy.gcra import RateTable
 from proxy.pool import Pool, Upstreams
 from proxy.response_head import response_table
 from proxy.response_parser import ResponseParser
+from proxy.shared import ClientCounts
 from proxy.stats import Tally, WorkerStats
 from proxy.tasks import spawn
 from routing.decide import Decision, may_go
@@ -46,8 +48,9 @@ class Plane:
         workers: int = 1,
         dialler: Dialler | None = None,
         rates: RateTable | None = None,
+        counts: ClientCounts | None = None,
     ) -> None:
-        """`rates` is the gateway's; without it this worker has its own.
+        """`rates` and `counts` are the gateway's; without them this worker has its own.
         `on_error` hears of a dial that failed in a way nobody foresaw; `dialler` starts dials in place of `proxy.dial`."""
         self._on_error = on_error
         self._dialler = self._spawn if dialler is None else dialler
@@ -63,6 +66,7 @@ class Plane:
         self.tap = Tap(self.stats)
         self.draws = Draws()
         self.rates = RateTable() if rates is None else rates
+        self._counts = ClientCounts() if counts is None else counts
         self.upstreams = Upstreams(self._start_dial)
         self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES)
         self.response_table = response_table()
@@ -198,14 +202,24 @@ class Plane:
 
     # Connections
 
-    def admit(self, client: ClientConnection) -> bool:
-        """False where the limit of connections is reached; the connection is then refused."""
-        limit = -(-self.snapshot.limits.connections // self._workers)
+    def admit(self, client: ClientConnection) -> ErrorKind | None:
+        """Why the connection is to be refused, or None."""
+        limits, trusted = self.snapshot.limits, self.snapshot.trusted
         self._clients.add(client)
-        return not 0 < limit < len(self._clients)
+        if 0 < -(-limits.connections // self._workers) < len(self._clients):
+            return ErrorKind.CONNECTIONS
+        most = limits.connections_per_client
+        if most and client.peer and not (trusted and trusted.contain(client.peer)):  # those stand for many clients
+            client.place = self._counts.enter(client.peer, most)
+            if client.place < 0:
+                return ErrorKind.CLIENT_CONNECTIONS
+        return None
 
     def dismiss(self, client: ClientConnection) -> None:
         self._clients.discard(client)
+        if client.place >= 0:
+            self._counts.leave(client.place)
+            client.place = -1
 
     @property
     def connections(self) -> int:

@@ -39,6 +39,7 @@ from proxy.control import (
 from proxy.gcra import RateTable
 from proxy.listening import Listener
 from proxy.plane import Plane
+from proxy.shared import ClientCounts
 from proxy.tasks import spawn
 from routing.snapshot import Snapshot
 
@@ -117,7 +118,12 @@ class Worker:
         snapshot = snapshot.with_endpoints(publish.endpoints)
         if self._plane is None:
             self._plane = Plane(
-                snapshot, publish.live, self._crashed, self._settings.workers, rates=RateTable(self._settings.rates)
+                snapshot,
+                publish.live,
+                self._crashed,
+                self._settings.workers,
+                rates=RateTable(self._settings.shared),
+                counts=ClientCounts(self._settings.shared, self._settings.number, self._settings.workers),
             )
             if self._plane.fault is not None:
                 self._notice("access log not opened", self._plane.fault)

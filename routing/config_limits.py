@@ -37,6 +37,7 @@ class Limits(Model):
     headers: Count = 100
     body: Size = 0
     connections: Count = 10_000
+    connections_per_client: Count = 0
     per_endpoint: Count = 1024
 
 

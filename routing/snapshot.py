@@ -192,6 +192,7 @@ class Limits:
     headers: int = 100
     body: int = 0
     connections: int = 10_000
+    connections_per_client: int = 0
     per_endpoint: int = 1024
     response_head: int = 64 * 1024
     response_headers: int = 256

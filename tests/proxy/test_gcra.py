@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import gcra
+from proxy import shared
 from proxy.gcra import SETS, WAYS, RateTable
 from routing.rate import RateBy, RateLimit, client_network
 from routing.request import Request
@@ -47,7 +47,7 @@ def test_requests_pass_by_rate_and_burst(sequence: list[tuple[float, float]]) ->
 )
 def test_no_window_has_more_than_burst_and_rate_allow(quota: int, burst: int, steps: list[tuple[int, int]]) -> None:
     """By two workers in turn. Times are sixteenths of a second, so that all arithmetic is exact."""
-    fd = gcra.create()
+    fd = shared.create(2)
     workers = RateTable(fd), RateTable(fd)
     os.close(fd)
     limit, now, passed = limit_of(quota, 1, burst), Fraction(0), list[Fraction]()
