@@ -57,3 +57,11 @@ class Auditor:
             )
             for name, reason in why.items()
         ]
+
+    def delisted(self, why: Mapping[str, str], revision: int, receipt: Receipt | None) -> list[AuditEntry]:
+        """Live endpoints that a new document ended, by upstream."""
+        intent = Intent("configuration", "live_endpoints_dropped")
+        return [
+            self.entry(replace(intent, reason=reason), revision, None, {"upstream": name}, {"upstream": name}, receipt)
+            for name, reason in why.items()
+        ]

@@ -27,6 +27,7 @@ COMMANDS = {
     "weights": "traffic",
     "cutback": "traffic",
     "restore": "traffic",
+    "endpoints": "endpoints",
     "shadow": "shadows",
     "diffs": "shadows",
     "explain": "explain",

@@ -15,37 +15,51 @@ from dataclasses import dataclass, field, replace
 from admin.audit import Auditor, Intent
 from admin.diffs import Begun, Diffs
 from admin.document import Document, fingerprint
+from admin.endpoints import AS_LISTED, UpstreamState
+from admin.endpoints import carry_over as carry_endpoints_over
 from admin.live import UNCHANGED, RouteState, carry_over, carry_shadow_over, shadow_in_force
 from admin.logs import Logger
 from admin.publisher import Publisher, Receipt, SupervisorGoneError
-from admin.refusals import StaleMatchError, UnadoptableError, UnknownRouteError, UnpublishableError
+from admin.refusals import (
+    StaleMatchError,
+    UnadoptableError,
+    UnknownRouteError,
+    UnknownUpstreamError,
+    UnpublishableError,
+)
 from admin.state.journal import Journal
 from admin.state.store import Change, Key
 from proxy.control import InFlight, Publish
 from routing.compile import compile_snapshot
 from routing.config import Config
+from routing.config_upstreams import Upstream
 from routing.pickling import dumps
 from routing.snapshot import Snapshot
 
 ROUTE = "route"
+UPSTREAM = "upstream"
 DOCUMENT: Key = ("config", "document")
 
 
 @dataclass(frozen=True, slots=True)
 class Laid:
     """A document compiled, with live state over it. `dropped` says for which routes live weights or shadow were dropped, and why;
-    `afresh` are those whose diffs begin anew, since they have another shadow."""
+    `afresh` are those whose diffs begin anew, since they have another shadow. `upstreams` is the live state of upstreams,
+    `delisted` says for which a live list of endpoints was dropped, and why."""
 
     document: Document
     snapshot: Snapshot
     states: dict[str, RouteState]
     dropped: dict[str, str]
     afresh: tuple[str, ...] = ()
+    upstreams: dict[str, UpstreamState] = field(default_factory=dict)
+    delisted: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`receipt` is None for a dry run. `laid` is what holds now, or would hold; `changed` are the routes it is about."""
+    """`receipt` is None for a dry run. `laid` is what holds now, or would hold; `changed` are the routes or upstreams it is
+    about."""
 
     revision: int
     laid: Laid
@@ -65,8 +79,11 @@ def lay(
     states: Mapping[str, RouteState],
     revision: int,
     compared: Mapping[str, str],
+    upstreams: Mapping[str, UpstreamState],
+    before: Snapshot | None = None,
 ) -> Laid:
-    """The live state over a compiled document. `compared` are the shadow upstreams whose diffs are kept, by route."""
+    """The live state over a compiled document. `compared` are the shadow upstreams whose diffs are kept, by route; `before` is
+    what was in force until now."""
     config = document.config
     kept: dict[str, RouteState] = {}
     dropped: dict[str, str] = {}
@@ -89,7 +106,17 @@ def lay(
             afresh.append(name)
     snapshot = replace(compiled, revision=revision)
     snapshot = snapshot.with_states({name: state.overlay(name) for name, state in kept.items() if state != UNCHANGED})
-    return Laid(document, snapshot, kept, dropped, tuple(afresh))
+    endpoints: dict[str, UpstreamState] = {}
+    delisted: dict[str, str] = {}
+    for name, section in config.upstreams.items():
+        known = None if before is None else frozenset(each.url for each in before.endpoints_of(name))
+        endpoints[name], why = carry_endpoints_over(upstreams.get(name, AS_LISTED), section, known)
+        if why:
+            delisted[name] = why
+    snapshot = snapshot.with_endpoints(
+        {name: state.overlay() for name, state in endpoints.items() if state != AS_LISTED}
+    )
+    return Laid(document, snapshot, kept, dropped, tuple(afresh), endpoints, delisted)
 
 
 def begun(laid: Laid, names: Iterable[str]) -> dict[str, Begun | None]:
@@ -102,14 +129,20 @@ def begun(laid: Laid, names: Iterable[str]) -> dict[str, Begun | None]:
     return found
 
 
-def adoption(laid: Laid, before: Mapping[str, RouteState], revision: int) -> Change:
-    """What the store is to keep of a document that replaces the one there was, with `before` over it."""
+def adoption(
+    laid: Laid, before: Mapping[str, RouteState], revision: int, upstreams: Mapping[str, UpstreamState]
+) -> Change:
+    """What the store is to keep of a document that replaces the one there was, with `before` and `upstreams` over it."""
     change = Change(revision, {DOCUMENT: laid.document.to_json()})
     for name in (*laid.dropped, *laid.afresh):
         state = laid.states.get(name)
         change.states[ROUTE, name] = state.to_json() if state else None
     for name in before.keys() - laid.states.keys():
         change.states[ROUTE, name] = None
+    for name, old in upstreams.items():
+        kept = laid.upstreams.get(name)
+        if kept is None or kept.to_json() != old.to_json():
+            change.states[UPSTREAM, name] = None if kept is None else kept.to_json()
     return change
 
 
@@ -118,6 +151,7 @@ def _shadowing(snapshot: Snapshot) -> bool:
 
 
 Plan = Callable[["Gateway"], dict[str, RouteState]]
+EndpointPlan = Callable[[UpstreamState, Upstream], UpstreamState]
 
 
 class Gateway:
@@ -136,6 +170,7 @@ class Gateway:
         document_revision: int,
         revisions: dict[str, int],
         diffs: Diffs,
+        upstream_revisions: dict[str, int],
     ) -> None:
         self.node = node
         self.laid = laid
@@ -145,7 +180,12 @@ class Gateway:
         self.cutbacks: dict[str, int] = {}
         self.running = laid.document.config
         """What the sockets and processes were made from."""
+        self.endpoints_changed: Callable[[], None] = lambda: None
+        """Called whenever there may be other endpoints, or other checks of them."""
+        self.problems: dict[tuple[str, str], str] = {}
+        """(upstream, endpoint) -> what the last check of it found wrong."""
         self._revisions = revisions
+        self._upstream_revisions = upstream_revisions
         self._diffs = diffs
         self._auditor = Auditor(node)
         self._secret = secret
@@ -171,6 +211,13 @@ class Gateway:
 
     def route_revision(self, route: str) -> int:
         return max(self._revisions.get(route, 0), self.document_revision)
+
+    def upstream_state(self, upstream: str) -> UpstreamState:
+        return self.laid.upstreams.get(upstream, AS_LISTED)
+
+    def upstream_revision(self, upstream: str) -> int:
+        """Of its endpoints, as people have set them."""
+        return max(self._upstream_revisions.get(upstream, 0), self.document_revision)
 
     def known(self, route: str) -> str:
         """The name, if there is a route of that name. Raises UnknownRouteError."""
@@ -207,13 +254,57 @@ class Gateway:
             self.journal.add(change)
         return await self._kept(change, intent, laid, tuple(states), receipt)
 
+    async def change_endpoints(self, name: str, plan: EndpointPlan, intent: Intent) -> Outcome:
+        """Likewise for the endpoints of one upstream. Raises UnknownUpstreamError."""
+        async with self._lock:
+            upstream = self.config.upstreams.get(name)
+            if upstream is None:
+                raise UnknownUpstreamError(name)
+            before = self.upstream_state(name)
+            state = plan(before, upstream)
+            self._check_if_match(intent, [self.upstream_revision(name)])
+            laid = self._with_endpoints({name: state})
+            if intent.dry_run:
+                return Outcome(self.revision, laid, (name,), None)
+            revision = self.revision + 1
+            receipt = await self._publish_endpoints(laid, [name], revision)
+            self._upstream_revisions[name] = revision
+            change = Change(revision, {(UPSTREAM, name): state.to_json()})
+            was, now = ({"upstream": name, **each.to_json()} for each in (before, state))
+            change.audit.append(self._auditor.entry(intent, revision, None, was, now, receipt))
+            self.journal.add(change)
+        self.endpoints_changed()
+        return await self._kept(change, intent, laid, (name,), receipt)
+
+    async def adopt_health(self, found: Callable[[], Mapping[str, frozenset[str]]]) -> None:
+        """Tell the workers what active checks have found: the unhealthy endpoints of each upstream that is checked. Raises a
+        RefusedError."""
+        async with self._lock:
+            states = {
+                name: replace(state, unhealthy=unhealthy)
+                for name, unhealthy in found().items()
+                if name in self.config.upstreams and (state := self.upstream_state(name)).unhealthy != unhealthy
+            }
+            if states:
+                revision = self.revision + 1
+                await self._publish_endpoints(self._with_endpoints(states), states, revision)
+                self.journal.add(Change(revision))  # nothing of it is kept but how far the revision has come
+
+    async def _publish_endpoints(self, laid: Laid, names: Iterable[str], revision: int) -> Receipt:
+        endpoints = {name: laid.upstreams[name].overlay() for name in names}
+        publish = Publish(revision, {}, shadowing=_shadowing(laid.snapshot), endpoints=endpoints)
+        receipt = await self._publish(publish)
+        self.laid, self.revision = laid, revision
+        return receipt
+
     async def adopt(self, document: Document, intent: Intent) -> Outcome:
         """Another document. Raises ConfigError or a RefusedError, and then everything stays."""
         compiled = await asyncio.to_thread(compile_document, document, self._secret)
         async with self._lock:
             self._check_if_match(intent, [self.document_revision])
             revision = self.revision + 1
-            laid = lay(document, compiled, self.laid.states, revision, self._diffs.compared())
+            compared, upstreams = self._diffs.compared(), self.laid.upstreams
+            laid = lay(document, compiled, self.laid.states, revision, compared, upstreams, self.snapshot)
             if intent.dry_run:
                 return Outcome(self.revision, laid, tuple(laid.document.config.routes), None)
             receipt = await self._publish(self._everything(laid, revision))
@@ -222,16 +313,20 @@ class Gateway:
                 raise UnadoptableError(receipt.refusals)
             for name, why in laid.dropped.items():
                 self._log.warning("live state dropped", route=name, why=why)
-            change = adoption(laid, self.laid.states, revision)
+            for name, why in laid.delisted.items():
+                self._log.warning("live endpoints dropped", upstream=name, why=why)
+            change = adoption(laid, self.laid.states, revision, upstreams)
             before, after = self.laid.document.summary(), document.summary()
             change.audit = [
                 self._auditor.entry(intent, revision, None, before, after, receipt),
                 *self._auditor.dropped(laid.dropped, self.laid.states, laid.states, revision, receipt),
+                *self._auditor.delisted(laid.delisted, revision, receipt),
             ]
             self.laid, self.revision, self.document_revision = laid, revision, revision
             self._diffs.adopt(begun(laid, laid.document.config.routes), whole=True)
             self._revisions = {name: at for name, at in self._revisions.items() if name in laid.states}
             self.journal.add(change)
+        self.endpoints_changed()
         return await self._kept(change, intent, laid, tuple(laid.document.config.routes), receipt)
 
     async def _take_back(self, revision: int) -> None:
@@ -245,6 +340,11 @@ class Gateway:
         snapshot = self.snapshot.with_states({name: state.overlay(name) for name, state in states.items()})
         return replace(self.laid, snapshot=snapshot, states={**self.laid.states, **states}, dropped={}, afresh=())
 
+    def _with_endpoints(self, states: Mapping[str, UpstreamState]) -> Laid:
+        snapshot = self.snapshot.with_endpoints({name: state.overlay() for name, state in states.items()})
+        upstreams = {**self.laid.upstreams, **states}
+        return replace(self.laid, snapshot=snapshot, upstreams=upstreams, dropped={}, afresh=(), delisted={})
+
     def _check_if_match(self, intent: Intent, revisions: Iterable[int]) -> None:
         """A caller that saw any revision since the last change of these, up to now, has seen what there is.
 
@@ -257,7 +357,9 @@ class Gateway:
 
     def _everything(self, laid: Laid, revision: int) -> Publish:
         overlays = {name: state.overlay(name) for name, state in laid.states.items()}
-        return Publish(revision, overlays, dumps(laid.snapshot), shadowing=_shadowing(laid.snapshot))
+        endpoints = {name: state.overlay() for name, state in laid.upstreams.items() if state != AS_LISTED}
+        shadowing = _shadowing(laid.snapshot)
+        return Publish(revision, overlays, dumps(laid.snapshot), shadowing=shadowing, endpoints=endpoints)
 
     async def _publish(self, publish: Publish) -> Receipt:
         try:
@@ -276,7 +378,7 @@ class Gateway:
             who=intent.who,
             reason=intent.reason,
             revision=change.revision,
-            routes=changed,
+            changed=changed,
             receipt=receipt.to_json(),
         )
         warnings = (

@@ -91,15 +91,15 @@ class RouteState:
         return {
             "weights": None
             if weights is None
-            else {"weights": dict(weights.weights), "declared": weights.declared, **_stamp_to_json(weights.stamp)},
-            "cutback": None if cutback is None else {"mode": cutback.mode.value, **_stamp_to_json(cutback.stamp)},
+            else {"weights": dict(weights.weights), "declared": weights.declared, **stamp_to_json(weights.stamp)},
+            "cutback": None if cutback is None else {"mode": cutback.mode.value, **stamp_to_json(cutback.stamp)},
             "shadow": None
             if shadow is None
             else {
                 "given": shadow.given,
                 "shadow": written(shadow.shadow),
                 "declared": shadow.declared,
-                **_stamp_to_json(shadow.stamp),
+                **stamp_to_json(shadow.stamp),
             },
             "since": self.since,
         }
@@ -111,12 +111,12 @@ class RouteState:
         return cls(
             None
             if weights is None
-            else LiveWeights(tuple(weights["weights"].items()), weights["declared"], _stamp_from_json(weights)),
-            None if cutback is None else LiveCutback(CutbackMode(cutback["mode"]), _stamp_from_json(cutback)),
+            else LiveWeights(tuple(weights["weights"].items()), weights["declared"], stamp_from_json(weights)),
+            None if cutback is None else LiveCutback(CutbackMode(cutback["mode"]), stamp_from_json(cutback)),
             None
             if shadow is None
             else LiveShadow(
-                shadow["given"], Shadow.model_validate(shadow["shadow"]), shadow["declared"], _stamp_from_json(shadow)
+                shadow["given"], Shadow.model_validate(shadow["shadow"]), shadow["declared"], stamp_from_json(shadow)
             ),
             value.get("since", 0),  # a row of 0.1 has neither
         )
@@ -125,11 +125,11 @@ class RouteState:
 UNCHANGED = RouteState()
 
 
-def _stamp_to_json(stamp: Stamp) -> dict[str, str]:
+def stamp_to_json(stamp: Stamp) -> dict[str, str]:
     return {"by": stamp.by, "at": stamp.at, "reason": stamp.reason}
 
 
-def _stamp_from_json(value: Mapping[str, Any]) -> Stamp:
+def stamp_from_json(value: Mapping[str, Any]) -> Stamp:
     return Stamp(value["by"], value["at"], value["reason"])
 
 

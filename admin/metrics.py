@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from admin.api.endpoints import endpoint_answers
 from admin.context import Context
 from admin.live import effective
 from proxy.stats import EDGES
@@ -86,11 +87,14 @@ class GatewayCollector(Collector):
             cut_back.add_metric([route.name], float(route.cutback is not None))
             cutbacks.add_metric([route.name], gateway.cutbacks.get(route.name, 0))
         healthy = GaugeMetricFamily(
-            "headgate_upstream_healthy", "1 unless known otherwise.", labels=["upstream", "endpoint"]
+            "headgate_upstream_healthy",
+            "0 where checks or every worker have taken it out of rotation.",
+            labels=["upstream", "endpoint"],
         )
+        gauges = self._context.rates.gauges()
         for upstream in gateway.snapshot.upstreams:
-            for endpoint in upstream.endpoints:
-                healthy.add_metric([upstream.name, endpoint.url], 1.0)
+            for endpoint in endpoint_answers(self._context, gateway.laid, upstream.name, gauges):
+                healthy.add_metric([upstream.name, endpoint.endpoint], float(endpoint.healthy))
         yield from (weight, cut_back, cutbacks, healthy)
 
     def _shadows(self) -> Iterator[Metric]:
@@ -178,7 +182,7 @@ def _counter(name: str, values: Mapping[str, float]) -> Metric:
     text = "Counted by the workers."
     if values.keys() == {""}:
         return CounterMetricFamily(name, text, value=values[""])
-    family = CounterMetricFamily(name, text, labels=["kind"])
+    family = CounterMetricFamily(name, text, labels=["route" if name == "headgate_failovers" else "kind"])
     for label, value in sorted(values.items()):
         family.add_metric([label], value)
     return family

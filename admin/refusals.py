@@ -21,6 +21,11 @@ class UnknownRouteError(RefusedError):
         super().__init__(f"there is no route {name!r}")
 
 
+class UnknownUpstreamError(RefusedError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no upstream {name!r}")
+
+
 class InvalidFieldsError(RefusedError):
     def __init__(self, errors: Iterable[FieldError]) -> None:
         self.errors = list(errors)

@@ -6,14 +6,16 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from admin.audit import Auditor, Intent
 from admin.clock import utc_now
 from admin.diffs import Diffs
 from admin.document import Document, digest, from_file, from_kept
-from admin.gateway import DOCUMENT, ROUTE, Gateway, Laid, adoption, begun, compile_document, lay
+from admin.endpoints import AS_LISTED, UpstreamState
+from admin.endpoints import of_overlay as of_endpoints
+from admin.gateway import DOCUMENT, ROUTE, UPSTREAM, Gateway, Laid, adoption, begun, compile_document, lay
 from admin.live import UNCHANGED, RouteState, Stamp, of_overlay
 from admin.logs import Logger
 from admin.publisher import Publisher
@@ -23,7 +25,7 @@ from admin.state.journal import Journal
 from admin.state.store import Change, Loaded, Store, StoreError, StoreUnusableError
 from proxy.control import InForce, Message
 from routing.document import ConfigError
-from routing.snapshot import AS_DECLARED
+from routing.snapshot import AS_DECLARED, DECLARED_ENDPOINTS
 
 # What the audit log says of a change that the workers have and the store has not.
 _TAKEN_OVER = "in force on the workers, but not stored when the admin process ended"
@@ -95,6 +97,8 @@ async def start(
     laid = await asyncio.to_thread(_lay, document, base, facts, {name: kept.upstream for name, kept in found.items()})
     for name, why in laid.dropped.items():
         log.warning("live state dropped", route=name, why=why)
+    for name, why in laid.delisted.items():
+        log.warning("live endpoints dropped", upstream=name, why=why)
     journal = Journal(store, loaded.revision, lambda error: log.error("a change could not be stored", error=str(error)))
     publisher = Publisher(facts["node"], send)
     gateway, pending = _gateway(laid, loaded, base, facts, publisher, journal, diffs, log)
@@ -148,24 +152,30 @@ def _choose(
 @dataclass(frozen=True, slots=True)
 class Base:
     """Live state to go on from: the store's, or where the workers are ahead of it, theirs. `taken_over` are the routes
-    that differ."""
+    that differ. What checks have found of endpoints is always the workers'."""
 
     revision: int
     states: dict[str, RouteState]
+    upstreams: dict[str, UpstreamState]
     taken_over: tuple[str, ...] = ()
 
 
 def _base(loaded: Loaded, at_workers: InForce, log: Logger) -> Base:
     """What an admin process told the workers and died before storing stands, since it was in force. Raises StartError."""
-    states = {}
+    states: dict[str, RouteState] = {}
+    upstreams: dict[str, UpstreamState] = {}
     for (scope, name), kept in loaded.states.items():
-        if scope == ROUTE:
-            try:
+        try:
+            if scope == ROUTE:
                 states[name] = RouteState.from_json(kept.value)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise StartError(f"the stored state of route {name} cannot be read: {error!r}") from error
+            elif scope == UPSTREAM:
+                upstreams[name] = UpstreamState.from_json(kept.value)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StartError(f"the stored state of {scope} {name} cannot be read: {error!r}") from error
+    for name, endpoints in at_workers.endpoints.items():
+        upstreams[name] = replace(upstreams.get(name, AS_LISTED), unhealthy=endpoints.unhealthy)
     if at_workers.revision <= loaded.revision:
-        return Base(loaded.revision, states)
+        return Base(loaded.revision, states, upstreams)
     log.warning(
         "the workers are ahead of the store; going on from them", stored=loaded.revision, published=at_workers.revision
     )
@@ -176,7 +186,10 @@ def _base(loaded: Loaded, at_workers: InForce, log: Logger) -> Base:
         if state.overlay(name) != (live := at_workers.live.get(name, AS_DECLARED)):
             states[name] = of_overlay(state, live, stamp, name)
             taken.append(name)
-    return Base(at_workers.revision, states, tuple(taken))
+    for name in upstreams.keys() | at_workers.endpoints.keys():
+        live_endpoints = at_workers.endpoints.get(name, DECLARED_ENDPOINTS)
+        upstreams[name] = of_endpoints(upstreams.get(name, AS_LISTED), live_endpoints, stamp)
+    return Base(at_workers.revision, states, upstreams, tuple(taken))
 
 
 def _lay(document: Document, base: Base, facts: Mapping[str, str], compared: Mapping[str, str]) -> Laid:
@@ -184,7 +197,7 @@ def _lay(document: Document, base: Base, facts: Mapping[str, str], compared: Map
         compiled = compile_document(document, bytes.fromhex(facts["secret"]))
     except ConfigError as error:
         raise StartError(_one_line(error)) from error
-    return lay(document, compiled, base.states, base.revision + 1, compared)
+    return lay(document, compiled, base.states, base.revision + 1, compared, base.upstreams)
 
 
 def _gateway(
@@ -201,7 +214,8 @@ def _gateway(
     row = loaded.states.get(DOCUMENT)
     changed = row is None or row.value != laid.document.to_json()
     ahead = base.revision > loaded.revision
-    revision = base.revision + (1 if changed or laid.dropped or laid.afresh or ahead else 0)
+    revision = base.revision + (1 if changed or laid.dropped or laid.delisted or laid.afresh or ahead else 0)
+    upstream_revisions = {name: kept.revision for (scope, name), kept in loaded.states.items() if scope == UPSTREAM}
     revisions = {name: kept.revision for (scope, name), kept in loaded.states.items() if scope == ROUTE}
     gateway = Gateway(
         node=facts["node"],
@@ -214,10 +228,13 @@ def _gateway(
         document_revision=revision if changed or row is None else row.revision,
         revisions=revisions | dict.fromkeys((*laid.dropped, *laid.afresh, *base.taken_over), revision),
         diffs=diffs,
+        upstream_revisions=upstream_revisions,
     )
     if revision == loaded.revision:
         return gateway, None
-    pending = adoption(laid, base.states, revision)
+    pending = adoption(laid, base.states, revision, base.upstreams)
+    if ahead:
+        pending.states.update({(UPSTREAM, name): state.to_json() for name, state in laid.upstreams.items()})
     auditor = Auditor(facts["node"])
     if changed:
         was = None if row is None else {"source": row.value["source"], "sha256": digest(row.value["text"])}
@@ -231,6 +248,7 @@ def _gateway(
         intent = Intent("unknown", "taken_over", _TAKEN_OVER)
         pending.audit.append(auditor.entry(intent, revision, name, None, state, None))
     pending.audit += auditor.dropped(laid.dropped, base.states, laid.states, revision, None)
+    pending.audit += auditor.delisted(laid.delisted, revision, None)
     return gateway, pending
 
 

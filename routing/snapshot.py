@@ -242,6 +242,11 @@ class Snapshot:
     def upstream_named(self, name: str) -> Upstream | None:
         return next((upstream for upstream in self.upstreams if upstream.name == name), None)
 
+    def endpoints_of(self, name: str) -> tuple[Endpoint, ...]:
+        """Of the upstream of that name; none where there is no such upstream."""
+        upstream = self.upstream_named(name)
+        return () if upstream is None else upstream.endpoints
+
     def splits(self) -> set[Split]:
         return {split for route in self.routes for split in route.splits()}
 

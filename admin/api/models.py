@@ -282,25 +282,6 @@ class StatusAnswer(Answer):
     store: StoreStatus
 
 
-class EndpointAnswer(Answer):
-    endpoint: str
-    healthy: bool
-
-
-class UpstreamAnswer(Answer):
-    upstream: str
-    healthy: bool
-    in_flight: int
-    rps: float
-    error_rate: float | None
-    endpoints: list[EndpointAnswer]
-
-
-class UpstreamsAnswer(Answer):
-    revision: int
-    upstreams: list[UpstreamAnswer]
-
-
 class AuditAnswerEntry(Answer):
     id: int
     revision: int

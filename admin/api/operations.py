@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from admin.api import changes, configuration, explaining, models, pages, reading, shadow_models, shadows
+from admin.api import (
+    changes,
+    configuration,
+    endpoint_models,
+    endpoints,
+    explaining,
+    models,
+    pages,
+    reading,
+    shadow_models,
+    shadows,
+)
 from admin.api.call import Call, Raw, Reply
 from admin.auth import Role
 
@@ -60,6 +71,7 @@ def _change(
 ONE_CUTBACK = "/v1/routes/{route}/cutback"
 SHADOW = "/v1/routes/{route}/shadow"
 DIFFS = "/v1/routes/{route}/diffs"
+ENDPOINTS = "/v1/upstreams/{upstream}/endpoints"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -181,7 +193,36 @@ OPERATIONS: tuple[Operation, ...] = (
         shadow_models.IgnoreBody,
         (404, 409),
     ),
-    Operation("GET", "/v1/upstreams", reading.get_upstreams, "upstreams, endpoints, health", models.UpstreamsAnswer),
+    Operation(
+        "GET", "/v1/upstreams", endpoints.get_upstreams, "upstreams, endpoints, health", endpoint_models.UpstreamsAnswer
+    ),
+    _change(
+        "PUT",
+        ENDPOINTS,
+        endpoints.put_endpoints,
+        "set an upstream's endpoints",
+        endpoint_models.EndpointsAnswer,
+        endpoint_models.EndpointsBody,
+        (404,),
+    ),
+    _change(
+        "POST",
+        ENDPOINTS + "/drain",
+        endpoints.post_drain,
+        "take an endpoint out of rotation",
+        endpoint_models.EndpointsAnswer,
+        endpoint_models.EndpointBody,
+        (404,),
+    ),
+    _change(
+        "POST",
+        ENDPOINTS + "/enable",
+        endpoints.post_enable,
+        "take an endpoint back into rotation",
+        endpoint_models.EndpointsAnswer,
+        endpoint_models.EndpointBody,
+        (404,),
+    ),
     Operation(
         "GET",
         "/v1/audit",

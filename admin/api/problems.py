@@ -20,6 +20,7 @@ from admin.refusals import (
     StaleMatchError,
     UnadoptableError,
     UnknownRouteError,
+    UnknownUpstreamError,
     UnpublishableError,
 )
 from admin.state.store import StoreError
@@ -45,6 +46,7 @@ _TITLES = {
 
 _REFUSALS: dict[type[Exception], int] = {
     UnknownRouteError: 404,
+    UnknownUpstreamError: 404,
     NothingToRestoreError: 409,
     NothingLiveError: 409,
     NoShadowError: 409,

@@ -12,15 +12,12 @@ from admin.api.models import (
     AuditQuery,
     ConfigStatus,
     DetailedHealthAnswer,
-    EndpointAnswer,
     HealthAnswer,
     NoQuery,
     RoutesAnswer,
     ShadowProcess,
     StatusAnswer,
     StoreStatus,
-    UpstreamAnswer,
-    UpstreamsAnswer,
     WorkerAnswer,
     WorkersReady,
 )
@@ -81,27 +78,6 @@ async def get_route(call: Call) -> Reply:
     call.parameters(NoQuery)
     answer = route_answer(call.context, call.context.gateway.known(call.route), call.context.rates.window())
     return Reply(answer, revision=answer.revision)
-
-
-async def get_upstreams(call: Call) -> Reply:
-    call.parameters(NoQuery)
-    context = call.context
-    rates, in_flight = context.rates.by_upstream(), context.rates.in_flight()
-    answer = UpstreamsAnswer(
-        revision=context.gateway.revision,
-        upstreams=[
-            UpstreamAnswer(
-                upstream=upstream.name,
-                healthy=True,
-                in_flight=in_flight.get(upstream.name, 0),
-                rps=rates[upstream.name].rps if upstream.name in rates else 0.0,
-                error_rate=rates[upstream.name].error_rate if upstream.name in rates else None,
-                endpoints=[EndpointAnswer(endpoint=endpoint.url, healthy=True) for endpoint in upstream.endpoints],
-            )
-            for upstream in context.gateway.snapshot.upstreams
-        ],
-    )
-    return Reply(answer, revision=context.gateway.revision)
 
 
 async def get_audit(call: Call) -> Reply:

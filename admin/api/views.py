@@ -118,7 +118,7 @@ def _route_upstream(snapshot: Snapshot, name: str, rate: Rate) -> RouteUpstream:
         p50_ms=rate.p50_ms,
         p95_ms=rate.p95_ms,
         p99_ms=rate.p99_ms,
-        healthy=upstream is not None,
+        healthy=upstream is not None and bool(upstream.in_rotation()),
         endpoints=[] if upstream is None else [endpoint.url for endpoint in upstream.endpoints],
     )
 

@@ -114,6 +114,7 @@ class FakeSupervisor:
             assert snapshot is not None
             for name, live in publish.live.items():
                 snapshot = snapshot.with_live(name, live)
+            snapshot = snapshot.with_endpoints(publish.endpoints)
         assert snapshot is not None
         return snapshot
 
