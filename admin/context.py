@@ -40,6 +40,8 @@ class Context:
     started_at: float
     """Unix time."""
     version: str = field(default_factory=gateway_version)
+    kept_aside: list[str] = field(default_factory=list)
+    """Damaged databases that lay in the state folder when the control plane started."""
     reload_error: str | None = None
     needs_restart: list[str] = field(default_factory=list)
     _geo: tuple[GeoSource, Geo] | None = None

@@ -172,6 +172,9 @@ class GatewayCollector(Collector):
         yield CounterMetricFamily(
             "headgate_audit_dropped", "Audit entries lost for want of room.", value=journal.dropped
         )
+        yield GaugeMetricFamily(
+            "headgate_store_kept_aside", "Damaged databases kept in the state folder.", value=len(context.kept_aside)
+        )
         build = GaugeMetricFamily("headgate_build_info", "Always 1.", labels=["version", "node"])
         build.add_metric([context.version, context.gateway.node], 1.0)
         yield build

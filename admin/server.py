@@ -18,6 +18,7 @@ from admin.diffs import Diffs
 from admin.logs import Logger
 from admin.rates import Rates
 from admin.startup import Settings, Started
+from admin.state.opening import kept_aside
 from admin.state.store import StoreError, StoreUnusableError
 from routing.config import Admin
 
@@ -43,6 +44,7 @@ class Server:
         except (StoreError, StoreUnusableError, OSError) as error:
             raise ServeError(f"the admin token cannot be made: {error}") from error
         context = Context(started.gateway, started.store, tokens, rates, diffs, settings, log, _gateway_started())
+        context.kept_aside = kept_aside(started.folder)
         tls = _tls(admin)
         listener = _listen(admin)
         runner = web.AppRunner(make_app(context), access_log=None, handle_signals=False, shutdown_timeout=1.0)

@@ -20,8 +20,8 @@ from admin.live import UNCHANGED, RouteState, Stamp, of_overlay
 from admin.logs import Logger
 from admin.publisher import Publisher
 from admin.state.diff_store import DiffStore, KeptDiffs
-from admin.state.engine import embedded_engine
 from admin.state.journal import Journal
+from admin.state.opening import kept_aside, open_state
 from admin.state.store import Change, Loaded, Store, StoreError, StoreUnusableError
 from proxy.control import InForce, Message
 from routing.document import ConfigError
@@ -82,12 +82,17 @@ async def start(
         folder = Path(document.config.state.dir)
     _make_folder(folder)
     try:
-        engine = embedded_engine(folder)
-        store, diff_store = Store(engine), DiffStore(engine)
-        loaded = await store.open()
+        opened = await open_state(folder)
+        store, diff_store, loaded = opened.store, DiffStore(opened.engine), opened.loaded
         facts = await _facts(store, loaded)
     except (StoreUnusableError, OSError) as error:
         raise StartError(f"the database in {folder} cannot be used: {error}") from error
+    if opened.damage is not None:
+        log.error(
+            "the state database was damaged: kept aside, and begun anew from the file; live state, audit log and tokens are gone",
+            error=opened.damage,
+            kept_aside=kept_aside(folder)[-1],
+        )
     at_workers = await in_force
     if refused is not None and not at_workers.revision:
         raise StartError(_one_line(refused))

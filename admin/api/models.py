@@ -265,6 +265,7 @@ class StoreStatus(Answer):
     pending: int = Field(description="changes in force and not yet on the disk")
     failures: int
     audit_dropped: int
+    kept_aside: list[str] = Field(description="damaged databases in the state folder, of before a start")
 
 
 class StatusAnswer(Answer):

@@ -62,7 +62,12 @@ async def get_status(call: Call) -> Reply:
             needs_restart=context.needs_restart,
             warnings=[str(warning) for warning in warnings(gateway.config, today())],
         ),
-        store=StoreStatus(pending=journal.pending, failures=journal.failures, audit_dropped=journal.dropped),
+        store=StoreStatus(
+            pending=journal.pending,
+            failures=journal.failures,
+            audit_dropped=journal.dropped,
+            kept_aside=context.kept_aside,
+        ),
     )
     return Reply(answer, revision=gateway.revision)
 

@@ -25,6 +25,10 @@ class StoreUnusableError(Exception):
     """The database can't be opened, read or migrated; the message is one line for people."""
 
 
+class StoreCorruptError(StoreUnusableError):
+    """What is in the file is no database, or a damaged one."""
+
+
 class StoreError(Exception):
     """A read or a write did not succeed now; it may later."""
 
@@ -100,8 +104,10 @@ class Store:
                 names = {row.name: row.value for row in await connection.execute(select(meta))}
                 rows = await connection.execute(select(kept))
                 states = {(row.scope, row.name): Kept(row.revision, row.value) for row in rows}
-        except (SQLAlchemyError, OSError, ValueError) as error:  # ValueError: a JSON column that holds something else
-            raise StoreUnusableError(one_line(error)) from error
+        except ValueError as error:  # a JSON column that holds something else
+            raise StoreCorruptError(one_line(error)) from error
+        except (SQLAlchemyError, OSError) as error:
+            raise (StoreCorruptError if _damaged(error) else StoreUnusableError)(one_line(error)) from error
         revision = states.pop(REVISION, Kept(0, None)).revision
         return Loaded(revision, names, states)
 
@@ -225,6 +231,12 @@ def _audit_row(entry: AuditEntry) -> dict[str, Any]:
 
 def _audit_entry(row: Row[Any]) -> AuditEntry:
     return AuditEntry(**row._mapping)
+
+
+def _damaged(error: Exception) -> bool:
+    """SQLITE_CORRUPT or SQLITE_NOTADB, extended or not."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF in (11, 26)
 
 
 def one_line(error: Exception) -> str:

@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +158,19 @@ async def test_a_broken_file_is_refused_when_no_worker_has_anything(
     assert await supervisor.ended() == 1
 
 
-async def test_a_corrupt_database_is_refused(supervisor: FakeSupervisor, config: Path, tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "state.sqlite3").write_bytes(b"scribble" * 4096)
-    assert "not a database" in await refusal(supervisor, config, tmp_path)
+async def test_a_database_of_a_newer_headgate_is_refused_and_left_alone(
+    supervisor: FakeSupervisor, config: Path, tmp_path: Path
+) -> None:
+    await supervisor.start(config, cwd=tmp_path)
+    await supervisor.ready()
+    await supervisor.kill()
+    path = tmp_path / "state" / "state.sqlite3"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    again = FakeSupervisor()
+    assert "newer Headgate" in await refusal(again, config, tmp_path)
+    again.close()
+    assert path.exists()
 
 
 async def test_a_state_folder_that_is_a_file_is_refused(

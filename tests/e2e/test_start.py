@@ -102,14 +102,6 @@ def test_certificate_that_cannot_be_used_is_refused(stage: Stage, case: str) -> 
     assert str(chain) in the_line(stage.gateway(document(UPSTREAMS, listen=listen)))
 
 
-def test_database_that_is_none_is_refused(stage: Stage) -> None:
-    gateway = stage.gateway(document(UPSTREAMS))
-    gateway.state.mkdir()
-    (gateway.state / "state.sqlite3").write_bytes(b"nothing of the kind" * 1000)
-    assert "database" in the_line(gateway)
-    assert (gateway.state / "state.sqlite3").read_bytes() == b"nothing of the kind" * 1000
-
-
 def test_access_log_that_cannot_be_written_is_refused(stage: Stage) -> None:
     path = stage.folder / "no" / "access.log"
     line = the_line(stage.gateway(document(UPSTREAMS, access_log={"path": str(path)})))
