@@ -75,7 +75,7 @@ def tls_problem(listen: Listen) -> str | None:
     """What is wrong with a listener's certificate files, with its place in `listen[N]`; or None."""
     if listen.tls is None:
         return None
-    settings = TlsSettings((), listen.tls.min_version)
+    settings = TlsSettings((), listen.tls.min_version, client_ca=listen.tls.client_ca or "")
     for number, pair in enumerate(listen.tls.pairs):
         place = "tls" if listen.tls.certificates is None else f"tls.certificates[{number}]"
         files = CertificateFiles(pair.certificate, pair.key)
@@ -126,7 +126,12 @@ def _tls(tls: ListenTls) -> TlsSettings:
         CertificateFiles(pair.certificate, pair.key, Path(pair.certificate).read_bytes(), Path(pair.key).read_bytes())
         for pair in tls.pairs
     )
-    return TlsSettings(certificates, tls.min_version, tls.hsts)
+    settings = TlsSettings(certificates, tls.min_version, tls.hsts)
+    if tls.client_ca is None:
+        return settings
+    required = tls.client_certificate != "optional"
+    authorities = Path(tls.client_ca).read_bytes()
+    return replace(settings, client_ca=tls.client_ca, client_ca_pem=authorities, client_required=required)
 
 
 def _family(host: str) -> socket.AddressFamily:

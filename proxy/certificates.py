@@ -23,7 +23,20 @@ def server_context(files: CertificateFiles, tls: TlsSettings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(files.certificate, files.key)
     context.set_alpn_protocols(["http/1.1"])
+    if tls.client_ca:
+        _ask_clients(context, tls)
     return context
+
+
+def _ask_clients(context: ssl.SSLContext, tls: TlsSettings) -> None:
+    """No tickets: who resumes a session is not verified again, so an authority that was taken out would count on."""
+    try:
+        context.load_verify_locations(tls.client_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise OSError(f"client_ca {tls.client_ca}: {error}") from error
+    context.verify_mode = ssl.CERT_REQUIRED if tls.client_required else ssl.CERT_OPTIONAL
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
 
 
 def names_in(files: CertificateFiles) -> tuple[str, ...]:
@@ -67,8 +80,10 @@ class Certificate:
         try:
             fds.append(_lent(self._files.certificate_pem))
             fds.append(_lent(self._files.key_pem))
-            certificate, key = (f"/proc/self/fd/{fd}" for fd in fds)
-            self._load(replace(self._files, certificate=certificate, key=key), self._tls)
+            fds.append(_lent(self._tls.client_ca_pem))
+            certificate, key, client_ca = (f"/proc/self/fd/{fd}" for fd in fds)
+            tls = replace(self._tls, client_ca=client_ca) if self._tls.client_ca else self._tls
+            self._load(replace(self._files, certificate=certificate, key=key), tls)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -92,7 +107,7 @@ class Certificate:
 
     def _identity(self) -> list[tuple[int, int, int] | None]:
         identity: list[tuple[int, int, int] | None] = []
-        for path in (self._files.certificate, self._files.key):
+        for path in filter(None, (self._files.certificate, self._files.key, self._tls.client_ca)):
             try:
                 status = os.stat(path)
             except OSError:

@@ -7,10 +7,12 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from proxy import errors
+from proxy.client_certificate import forwarded_line, identity_of
 from proxy.errors import ErrorKind
 from proxy.exchange import NEVER, Exchange
 from proxy.request_head import forwarding_lines
 from proxy.request_parser import RequestMessage, RequestParser
+from routing.request import ClientCertificate
 
 if TYPE_CHECKING:
     from proxy.plane import Plane
@@ -37,6 +39,7 @@ class ClientConnection:
         "_tunnel",
         "_unsent",
         "_writable",
+        "certificate",
         "deadline",
         "exchange",
         "extra",
@@ -67,6 +70,7 @@ class ClientConnection:
         self.place = -1
         """Where `Plane.admit` has counted this connection for its client's address; -1 for nowhere."""
         self.forwarding = b""
+        self.certificate: ClientCertificate | None = None
         self.deadline = NEVER
         """When `expire` is to be called, in `Plane.now` time: one for whatever this connection waits for."""
         # current exchange
@@ -84,6 +88,8 @@ class ClientConnection:
         if self.peer.startswith("::ffff:"):
             self.peer = self.peer[7:]
         self.forwarding = forwarding_lines(self.peer, b"https" if self.tls else b"http")
+        if self.tls:
+            self._identify()
         limits = plane.snapshot.limits
         self._parser = RequestParser(plane.request_table, limits.request_line, limits.request_head, limits.headers)
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
@@ -94,6 +100,14 @@ class ClientConnection:
             self._close()
             return
         self.deadline = plane.now + plane.timeouts.idle
+
+    def _identify(self) -> None:
+        """Who the client has proved to be, if the listener asks for certificates."""
+        verified = self._transport.get_extra_info("peercert")
+        if verified:
+            der = self._transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            self.certificate = identity_of(verified)
+            self.forwarding = b"\r\n".join((self.forwarding, forwarded_line(verified, der)))
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:

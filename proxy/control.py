@@ -233,6 +233,10 @@ class TlsSettings:
     certificates: tuple[CertificateFiles, ...]
     min_version: str = "1.2"
     hsts: int = 0
+    client_ca: str = ""
+    """A file of authorities for clients' certificates; empty where none is asked for."""
+    client_ca_pem: bytes = field(default=b"", repr=False)
+    client_required: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,7 @@ class Exchange(Caller):
             return
         snapshot = self.snapshot
         message.client_ip = client = self.client.peer
+        message.certificate = self.client.certificate
         if snapshot.trusted:
             message.client_ip = client_of(client, message.fields.get(b"x-forwarded-for"), snapshot.trusted)
         if snapshot.uses_geo:

@@ -19,6 +19,8 @@ _AUTHORITY = re.compile(rb"([A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 # SOURCE is Icecast's: llhttp lets ICE/1.0 pass behind it as if it were HTTP.
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"SOURCE"})
+# What is written anew. A proxy's word for a client's certificate is never passed on: only what was verified here.
+_OWN_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-client-cert"})
 _VIA = b"1.1 headgate"
 _VIA_10 = b"1.0 headgate"
 
@@ -133,7 +135,8 @@ def _identify(message: RequestMessage) -> None:
 
 
 def forwarding_lines(peer: str, scheme: bytes) -> bytes:
-    """What every request of a connection says about its client, where the client is not a trusted proxy."""
+    """What every request of a connection says about its client, where the client is not a trusted proxy. A line for what the
+    client has proved may follow."""
     return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nVia: %b" % (peer.encode(), scheme, _VIA)
 
 
@@ -170,10 +173,10 @@ def upstream_head(message: RequestMessage, host: bytes, forwarding: bytes, trust
 
 def _forwarded(message: RequestMessage, forwarding: bytes, trusted_peer: str) -> list[bytes]:
     """The uncommon case: hops before this one have to be told on."""
-    own_for, own_proto, _ = forwarding.split(b"\r\n")
+    own_for, own_proto, _, *proved = forwarding.split(b"\r\n")
     fields = message.fields
     via, own = fields.get(b"via"), _VIA if message.version == "1.1" else _VIA_10
-    lines = [b"Via: " + (own if via is None else via + b", " + own)]
+    lines = [b"Via: " + (own if via is None else via + b", " + own), *proved]
     if not trusted_peer:
         return [own_for, own_proto, *lines]
     before = fields.get(b"x-forwarded-for")
@@ -182,7 +185,6 @@ def _forwarded(message: RequestMessage, forwarding: bytes, trusted_peer: str) ->
     lines += [
         b"%b: %b" % (name.title(), value)
         for name, value in fields.items()
-        if name == b"forwarded"
-        or (name.startswith(b"x-forwarded-") and name not in (b"x-forwarded-for", b"x-forwarded-proto"))
+        if name == b"forwarded" or (name.startswith(b"x-forwarded-") and name not in _OWN_FORWARDED)
     ]
     return lines

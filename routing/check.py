@@ -207,6 +207,11 @@ def _when(loc: Loc, when: declared.When) -> Iterator[Finding]:
         found = found or bool(places)
         for key, value in places:
             yield from _value((*loc, "geo", key), value)
+    if when.client_certificate is not None:
+        proved = [(key, value) for key, value in when.client_certificate if value is not None]
+        found = found or bool(proved)
+        for key, value in proved:
+            yield from _value((*loc, "client_certificate", key), value)
     if not found:
         yield loc, "has no condition, so it would hold for every request"
 
@@ -266,6 +271,9 @@ def _overlaps(config: Config) -> Iterator[Finding]:
 def warnings(config: Config, today: date) -> list[Problem]:
     """What will run, but not as its author may believe."""
     found = [config.problem(loc, _NO_EFFECT) for loc in _without_effect(config)]
+    if not any(listener.tls is not None and listener.tls.client_ca is not None for listener in config.listen):
+        why = "no listener has tls.client_ca, so nobody shows one"
+        found += [config.problem(loc, why) for loc in _certificates(config)]
     for name, upstream in config.upstreams.items():
         if upstream.tls is not None and not any(url.startswith("https:") for url in upstream.endpoints):
             found.append(
@@ -279,6 +287,17 @@ def warnings(config: Config, today: date) -> list[Problem]:
             place = ("routes", name, "flags", flag_name, "expires")
             found.append(config.problem(place, f"the flag{ticket} {_expiry(days)}"))
     return found
+
+
+def _certificates(config: Config) -> Iterator[Loc]:
+    """Where the client's certificate is asked for."""
+    for name, route in config.routes.items():
+        for index, rule in enumerate(route.rules):
+            if rule.when.client_certificate is not None:
+                yield "routes", name, "rules", index, "when", "client_certificate"
+        for flag_name, flag in route.flags.items():
+            if flag.when is not None and flag.when.client_certificate is not None:
+                yield "routes", name, "flags", flag_name, "when", "client_certificate"
 
 
 def _expiry(days: int) -> str:

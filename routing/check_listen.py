@@ -17,6 +17,8 @@ def listen_findings(loc: Loc, listener: Listen) -> Iterator[tuple[Loc, str]]:
 
 
 def _tls(loc: Loc, tls: ListenTls) -> Iterator[tuple[Loc, str]]:
+    if tls.client_certificate is not None and tls.client_ca is None:
+        yield (*loc, "client_ca"), f"is required, since client_certificate is {tls.client_certificate}"
     if tls.certificates is None:
         for key in ("certificate", "key"):
             if getattr(tls, key) is None:

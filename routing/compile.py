@@ -15,6 +15,7 @@ from routing.check import problems, stable_of, weights_of
 from routing.conditions import (
     AllOf,
     AnyOf,
+    ClientCertificateCondition,
     ClientIpCondition,
     Condition,
     Contains,
@@ -275,6 +276,10 @@ def conditions(when: declared.When) -> tuple[Condition, ...]:
         found.append(CookieCondition(name.encode(), value_test(value)))
     for name, value in when.query.items():
         found.append(QueryCondition(name.encode(), value_test(value)))
+    if when.client_certificate is not None:
+        for attribute, value in when.client_certificate:
+            if value is not None:
+                found.append(ClientCertificateCondition(attribute, value_test(value)))
     if when.client_ip is not None:
         negated = isinstance(when.client_ip, declared.NotCidrs)
         cidrs = when.client_ip.not_ if isinstance(when.client_ip, declared.NotCidrs) else when.client_ip

@@ -217,6 +217,34 @@ class ClientIpCondition:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificateCondition:
+    """`attribute` is `subject`, or `san`, which holds where any of the names passes. A client that has proved nothing is judged as
+    None."""
+
+    attribute: str
+    test: Test
+
+    @property
+    def label(self) -> str:
+        return f"client_certificate {self.attribute}"
+
+    def _values(self, request: Request) -> list[bytes]:
+        certificate = request.certificate
+        if certificate is None:
+            return []
+        names = certificate.names if self.attribute == "san" else (certificate.subject,)
+        return [name.encode() for name in names if name]
+
+    def holds(self, request: Request) -> bool:
+        values = self._values(request)
+        return any(map(self.test.accepts, values)) if values else self.test.accepts(None)
+
+    def actual(self, request: Request) -> str:
+        values = self._values(request)
+        return ", ".join(map(_shown, values)) if values else _shown(None)
+
+
+@dataclass(frozen=True, slots=True)
 class GeoCondition:
     """One attribute of the client's place. `attribute` is a field of `Place`; an unknown place is an absent value."""
 

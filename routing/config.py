@@ -152,6 +152,11 @@ class GeoWhen(Model):
     asn: Value | None = None
 
 
+class ClientCertificateWhen(Model):
+    subject: Value | None = None
+    san: Value | None = None
+
+
 def _client_form(value: object) -> str:
     return FORM if isinstance(value, (dict, NotCidrs)) else LIST
 
@@ -170,6 +175,7 @@ class When(Model):
         | None
     ) = None
     geo: GeoWhen | None = None
+    client_certificate: ClientCertificateWhen | None = None
 
 
 def _send_form(value: object) -> str:

@@ -26,13 +26,16 @@ class ServerTls(CertificateFiles):
 
 
 class ListenTls(Model):
-    """Either one certificate with its key, or a list; `pairs` are both forms alike."""
+    """Either one certificate with its key, or a list; `pairs` are both forms alike. `client_certificate` is required unless it
+    says otherwise, where there is a `client_ca`."""
 
     certificate: Text | None = None
     key: Text | None = None
     certificates: Annotated[tuple[CertificateFiles, ...] | None, once(listed)] = None
     min_version: MinVersion = "1.2"
     hsts: Count = 0
+    client_ca: Text | None = None
+    client_certificate: Literal["required", "optional"] | None = None
 
     @property
     def pairs(self) -> tuple[CertificateFiles, ...]:

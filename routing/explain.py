@@ -61,6 +61,8 @@ def explain(snapshot: Snapshot, request: Request, draws: Draws) -> dict[str, obj
         "client_ip": request.client_ip,
         "place": {key: value for key, value in asdict(request.place).items() if value},
     }
+    if request.certificate is not None:
+        asked["client_certificate"] = {"subject": request.certificate.subject, "san": list(request.certificate.names)}
     decision = decide(snapshot, request, draws)
     if decision is None:
         return {"route": None, "upstream": None, "reason": None, "reasons": [_unmatched(snapshot, request)], **asked}

@@ -22,15 +22,24 @@ class Place:
 NOWHERE = Place()
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """The identity that a client has proved: the subject's common name, empty where there is none, and the DNS names and URIs of
+    subjectAltName."""
+
+    subject: str
+    names: tuple[str, ...]
+
+
 class Request:
     """One request head, as far as routing needs it.
 
     `fields` maps lower-case field names to values; several lines of one name are joined by ", ", of Cookie by "; ".
     It must hold every name in `Snapshot.wanted` that the request carries, and may hold more. `host` is lower case and
-    has no port.
+    has no port. `certificate` is the client's, if it has shown one.
     """
 
-    __slots__ = ("client_ip", "fields", "host", "method", "path", "place", "query")
+    __slots__ = ("certificate", "client_ip", "fields", "host", "method", "path", "place", "query")
 
     def __init__(
         self,
@@ -49,6 +58,7 @@ class Request:
         self.fields: dict[bytes, bytes] = {} if fields is None else fields
         self.client_ip = client_ip
         self.place = place
+        self.certificate: ClientCertificate | None = None
 
     def cookie(self, name: bytes) -> bytes | None:
         """The value of the first cookie of that name, unquoted; None where there is none.

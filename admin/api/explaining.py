@@ -8,6 +8,7 @@ from admin.live import FieldError
 from admin.refusals import InvalidFieldsError
 from routing.addresses import parse_address
 from routing.explain import explain, request_of
+from routing.request import ClientCertificate
 from routing.weights import Draws
 
 
@@ -22,6 +23,8 @@ async def post_explain(call: Call) -> Reply:
         request = request_of(body.method, body.url, fields, body.client_ip, context.geo())
     except ValueError as error:
         raise InvalidFieldsError([FieldError("url", str(error))]) from error
+    if body.client_certificate is not None:
+        request.certificate = ClientCertificate(body.client_certificate.subject, tuple(body.client_certificate.san))
     answer = explain(context.gateway.snapshot, request, Draws())
     return Reply(ExplainAnswer.model_validate(answer))
 

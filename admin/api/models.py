@@ -72,6 +72,13 @@ class ConfigQuery(ChangeQuery):
     reason: str = Field("", max_length=1000, description="for the audit log")
 
 
+class CertificateBody(Body):
+    """What the client's certificate says."""
+
+    subject: str = Field("", max_length=1024, description="the subject's common name")
+    san: list[str] = Field([], max_length=1000, description="DNS names and URIs of subjectAltName")
+
+
 class ExplainBody(Body):
     url: str = Field(
         min_length=1, max_length=8192, description="begins with http://, https:// or, with a Host header, /"
@@ -79,6 +86,7 @@ class ExplainBody(Body):
     method: str = Field("GET", pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=64)
     headers: dict[str, str | list[str]] = {}
     client_ip: str = Field("", max_length=64)
+    client_certificate: CertificateBody | None = None
 
 
 # Parts of answers

@@ -23,6 +23,19 @@ def explain(
     client_ip: Annotated[
         str | None, typer.Option("--client-ip", metavar="ADDRESS", help="Where it comes from.", show_default=False)
     ] = None,
+    client_subject: Annotated[
+        str | None,
+        typer.Option("--client-subject", metavar="NAME", help="Its certificate's common name.", show_default=False),
+    ] = None,
+    client_san: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--client-san",
+            metavar="NAME",
+            help="DNS name or URI in its certificate; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     admin: AdminUrl = None,
     token: Token = None,
     state: StateDir = None,
@@ -32,6 +45,8 @@ def explain(
     body: dict[str, object] = {"method": method, "url": url, "headers": _headers(header or [])}
     if client_ip:
         body["client_ip"] = client_ip
+    if client_subject or client_san:
+        body["client_certificate"] = {"subject": client_subject or "", "san": client_san or []}
     with connect(ctx, admin, token, state) as api:
         answer = api.call("POST", "/v1/explain", body)
     if wants_json(ctx, as_json):

@@ -152,6 +152,14 @@ def test_explain_of_what_is_not_certain_says_so(
     assert headgate("explain", "/", "--state", str(state)).out.splitlines()[0] == line
 
 
+def test_explain_of_a_client_with_a_certificate(headgate: Headgate, admin: FakeAdmin, state: Path) -> None:
+    admin.answers = {"POST /v1/explain": (200, EXPLAINED)}
+    options = ("--client-subject", "orders", "--client-san", "a.example", "--client-san", "spiffe://a")
+    assert headgate("explain", *options, "/", "--state", str(state)).code == 0
+    proved = {"subject": "orders", "san": ["a.example", "spiffe://a"]}
+    assert admin.calls[-1].body == {"method": "GET", "url": "/", "headers": {}, "client_certificate": proved}
+
+
 def test_explain_with_a_header_that_is_none_is_a_usage_error(headgate: Headgate, state: Path) -> None:
     assert headgate("explain", "-H", "x-canary", "/", "--state", str(state)).code == 2
 

@@ -42,6 +42,14 @@ def found(listener: dict[str, Any], **top: Any) -> list[str]:
             {"certifcate": "a.pem", "key": "a.key"},
             ["listen[0].tls.certifcate: unknown key, did you mean 'certificate'?"],
         ),
+        (
+            {**PAIR, "client_certificate": "optional"},
+            ["listen[0].tls.client_ca: is required, since client_certificate is optional"],
+        ),
+        (
+            {**PAIR, "client_ca": "ca.pem", "client_certificate": "requird"},
+            ["listen[0].tls.client_certificate: must be 'required' or 'optional', did you mean 'required'?"],
+        ),
         ({**PAIR, "min_version": "1.1"}, ["listen[0].tls.min_version: must be '1.2' or '1.3'"]),
     ],
 )
