@@ -76,7 +76,9 @@ def _start(exchange: Exchange, response: ResponseParser) -> bytes:
     exchange.status = response.status
     to_http10 = message.version != "1.1"
     unframed = to_http10 and (response.chunked or response.until_close)
-    if not exchange.close_client and (unframed or not exchange.request_done or exchange.plane.draining):
+    if not exchange.close_client and (
+        unframed or not exchange.request_done or exchange.plane.draining or exchange.plane.ending
+    ):
         exchange.close_client = True
     extra = exchange.client.extra
     route = decision.route

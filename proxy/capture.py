@@ -98,7 +98,7 @@ class Outbox:
 class Tap:
     """All captures of one worker. `opened`, `credited` and `lost` come from the connection to the shadow process."""
 
-    __slots__ = ("_next", "_outbox", "_rooms", "_session", "_stats", "_under_way", "held")
+    __slots__ = ("_next", "_outbox", "_rooms", "_session", "_stats", "_under_way", "held", "shedding")
 
     def __init__(self, stats: WorkerStats) -> None:
         self._stats = stats
@@ -107,6 +107,8 @@ class Tap:
         self._next = 0
         self.held = 0
         """Bytes of bodies of captures under way."""
+        self.shedding = False
+        """Whether the worker is so short of memory that nothing is copied."""
         self._rooms: dict[str, Room] = {}
         self._under_way: dict[str, int] = {}
         """route -> captures of which the shadow process has not reported what became."""
@@ -170,6 +172,8 @@ class Tap:
             drop = Drop.SHADOWED
         elif message.content_length > shadow.max_body:
             drop = Drop.BODY_TOO_LARGE
+        elif self.shedding:
+            drop = Drop.MEMORY
         elif outbox is None or room is None:
             drop = Drop.SHADOW_DOWN
         elif room.credits <= 0:

@@ -49,6 +49,8 @@ class Drop(Enum):
     CONNECT = "connect"
     NO_ENDPOINT = "no_endpoint"
     DIFFER_BUSY = "differ_busy"
+    MEMORY = "memory"
+    """The worker is short of it."""
 
 
 DROPS: tuple[Drop, ...] = tuple(Drop)

@@ -124,7 +124,7 @@ class Exchange(Caller):
         """Understand the head, decide, and ask for a connection."""
         plane, message = self.plane, self.message
         plane.active.add(self)
-        error = examine(message, plane.request_table)
+        error = ErrorKind.MEMORY if plane.refusing else examine(message, plane.request_table)
         if error is not None:
             self.close_client = True  # the framing of what follows can't be trusted
             self.refuse(error)
@@ -350,7 +350,7 @@ class Exchange(Caller):
         self.error = kind
         self.status = kind.status
         self.plane.stats.count("gateway_errors", kind.label)
-        if not self.message.complete or self.plane.draining:
+        if not self.message.complete or self.plane.draining or self.plane.ending:
             self.close_client = True  # the rest of the body would be taken for a request
         self.response_started = True
         self.client.write(

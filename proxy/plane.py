@@ -15,6 +15,7 @@ from proxy.errors import ErrorKind
 from proxy.fields import REQUEST_PREFIXES, REQUEST_SPECIALS, REQUEST_WATCHED, FieldTable
 from proxy.gcra import RateTable
 from proxy.pool import Pool, Upstreams
+from proxy.pressure import NO_COPIES, NO_KEEPING, NO_REQUESTS
 from proxy.response_head import response_table
 from proxy.response_parser import ResponseParser
 from proxy.shared import ClientCounts
@@ -60,6 +61,10 @@ class Plane:
         self.now = monotonic()
         """The time of the last sweep: exact enough for deadlines."""
         self.draining = False
+        self.refusing = False
+        """Short of memory: no new requests."""
+        self.ending = False
+        """Short of memory: connections end with their answers."""
         self.retrying = 0
         self.active: set[Exchange] = set()
         self.stats = WorkerStats()
@@ -236,6 +241,12 @@ class Plane:
     def part(self, transport: asyncio.Transport) -> None:
         """Of a connection that is closing: it has the idle timeout to take what was written."""
         self._parting.append((self.now + self.timeouts.idle, transport))
+
+    def under_pressure(self, level: int) -> None:
+        """Do without what that level of proxy/pressure.py does without."""
+        self.tap.shedding = level >= NO_COPIES
+        self.ending = level >= NO_KEEPING
+        self.refusing = level >= NO_REQUESTS
 
     # Time
 

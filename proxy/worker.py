@@ -39,6 +39,7 @@ from proxy.control import (
 from proxy.gcra import RateTable
 from proxy.listening import Listener
 from proxy.plane import Plane
+from proxy.pressure import NAMES, Pressure
 from proxy.shared import ClientCounts
 from proxy.tasks import spawn
 from routing.snapshot import Snapshot
@@ -73,6 +74,7 @@ class Worker:
         self._sockets: list[socket.socket] = []
         self._plane: Plane | None = None
         self._reported: dict[str, float] = {}
+        self._pressure = Pressure()
         self._stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -144,6 +146,7 @@ class Worker:
             CaptureLinks(plane.tap, self._settings.state, lambda: plane.shadowing, self._crashed)
         self._flush(plane)
         self._watch_files(plane)
+        self._watch_memory(plane)
         spawn(self._listen(plane), "listen", self._crashed)
 
     async def _listen(self, plane: Plane) -> None:
@@ -209,6 +212,7 @@ class Worker:
     def _report(self, plane: Plane) -> None:
         cells, counters = plane.stats.take()
         gauges = {"connections": float(plane.connections), "in_flight": float(len(plane.active))}
+        gauges["memory_bytes"] = float(self._pressure.used)
         for (upstream, endpoint), load in plane.upstreams.loads().items():
             gauges[f"endpoint_in_flight {upstream} {endpoint}"] = float(load)
         copied, not_copied = plane.stats.take_copies()
@@ -232,8 +236,17 @@ class Worker:
                 self._notice(f"{what} not reloaded", problem)
         self._loop.call_later(WATCH_SECONDS, self._watch_files, plane)
 
-    def _notice(self, event: str, detail: str) -> None:
-        self._channel.send(Notice(f"worker {self._settings.number}", "error", event, detail))
+    def _watch_memory(self, plane: Plane) -> None:
+        before, level = self._pressure.level, self._pressure.look(plane.snapshot.limits.memory, self._settings.workers)
+        if level != before:
+            plane.under_pressure(level)
+            if level > before:
+                plane.stats.count("memory_pressure", NAMES[level])
+            self._notice("memory pressure", f"{NAMES[level]}: {self._pressure}", "error" if level > before else "info")
+        self._loop.call_later(WATCH_SECONDS, self._watch_memory, plane)
+
+    def _notice(self, event: str, detail: str, level: str = "error") -> None:
+        self._channel.send(Notice(f"worker {self._settings.number}", level, event, detail))
 
     # Failure
 

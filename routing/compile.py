@@ -34,6 +34,7 @@ from routing.conditions import (
     Test,
 )
 from routing.config import Config
+from routing.config_limits import Limits as LimitsSection
 from routing.config_limits import RateLimit as RateLimitSection
 from routing.document import ConfigError
 from routing.geo import GeoSource
@@ -43,6 +44,7 @@ from routing.rate import RateBy, RateLimit
 from routing.request import Place
 from routing.shadowing import Comparing, Redacting, Shadowing
 from routing.snapshot import (
+    AUTO,
     AccessLog,
     Flag,
     HostPolicy,
@@ -90,11 +92,15 @@ def compile_snapshot(config: Config, *, revision: int, secret: bytes) -> Snapsho
         wanted=frozenset(wanted),
         uses_geo=any(isinstance(condition, GeoCondition) for condition in looked_at),
         trusted=Networks(config.trusted_proxies),
-        limits=Limits(**config.limits.model_dump()),
+        limits=_limits(config.limits),
         timeouts=Timeouts(**config.timeouts.model_dump()),
         geo=_geo(config.geo),
         access_log=AccessLog(config.access_log.path, config.access_log.sample),
     )
+
+
+def _limits(limits: LimitsSection) -> Limits:
+    return Limits(**{**limits.model_dump(), "memory": AUTO if limits.memory == "auto" else limits.memory})
 
 
 def _geo(geo: declared.Geo) -> GeoSource:

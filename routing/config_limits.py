@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from routing.config_types import (
     Count,
     FieldName,
+    Memory,
     PositiveCount,
     PositiveSeconds,
     Rate,
@@ -39,6 +40,7 @@ class Limits(Model):
     connections: Count = 10_000
     connections_per_client: Count = 0
     per_endpoint: Count = 1024
+    memory: Memory = "auto"
 
 
 def _by(value: object) -> object:

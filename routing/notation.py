@@ -91,6 +91,11 @@ def size(value: object) -> int:
     return int(count)
 
 
+def memory(value: object) -> int | str:
+    """`auto`, or a size."""
+    return "auto" if value == "auto" else size(value)
+
+
 def count(value: object) -> int:
     """A whole number >= 0."""
     number = _number(value)

@@ -20,6 +20,8 @@ from routing.shadowing import Shadowing
 from routing.sticky import Sticky
 from routing.weights import Split, salt, whole_shares
 
+AUTO = -1
+
 
 class HostPolicy(Enum):
     """The Host field sent to an upstream: as the client sent it, the endpoint's own, or a literal."""
@@ -185,7 +187,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes and counts; 0 is no limit."""
+    """Bytes and counts; 0 is no limit. `memory` may be AUTO, a share of what the machine has."""
 
     request_line: int = 8 * 1024
     request_head: int = 32 * 1024
@@ -194,6 +196,7 @@ class Limits:
     connections: int = 10_000
     connections_per_client: int = 0
     per_endpoint: int = 1024
+    memory: int = AUTO
     response_head: int = 64 * 1024
     response_headers: int = 256
 

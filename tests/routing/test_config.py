@@ -136,7 +136,9 @@ def test_document_with_only_what_is_required_gets_the_contracts_defaults() -> No
         "headers": 100,
         "body": 0,
         "connections": 10000,
+        "connections_per_client": 0,
         "per_endpoint": 1024,
+        "memory": "auto",
     }
     assert (config.access_log.path, config.access_log.sample) == ("-", 1.0)
     assert config.upstreams["blue"].host == "preserve"

@@ -33,6 +33,11 @@ def descendants(pid: int) -> list[int]:
     return [own for child in children(pid) for own in (child, *descendants(child))]
 
 
+def memory(pid: int) -> int:
+    """Bytes of memory that it has in use now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def memory_peak(pid: int) -> int:
     """The most bytes of memory that it ever had in use (VmHWM, the peak of VmRSS): no moment between two looks is missed."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
