@@ -11,8 +11,9 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
-from admin.listeners import ListenError, open_sockets, tls_problem, workers_of
+from admin.listeners import ListenError, adopt_sockets, open_sockets, tls_problem, workers_of
 from admin.supervisor import Supervisor
+from admin.systemd import inherited_sockets
 from routing.config import Config
 from routing.document import ConfigError
 from routing.geo import check_database
@@ -47,8 +48,13 @@ def _run(config_path: Path) -> int:
         raise LaunchError(problem)
     state = Path(config.state.dir)
     lock, writer = _lock_state(state)
+    inherited = inherited_sockets(os.environ)
     try:
-        slots = open_sockets(config, workers_of(config))
+        slots = (
+            adopt_sockets(config, workers_of(config), inherited)
+            if inherited
+            else open_sockets(config, workers_of(config))
+        )
     except ListenError as error:
         raise LaunchError(str(error)) from error
 

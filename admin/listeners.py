@@ -27,10 +27,12 @@ class WorkerSockets:
 
     sockets: list[socket.socket]
     listeners: list[ListenerSettings]
+    outlive_us: bool = False
+    """They are the service manager's, who has others serve what waits in their queues."""
 
     def refuse_new(self) -> None:
         """Nobody joins the accept queues any more; who is in them, or in the midst of the handshake, is still served."""
-        for sock in self.sockets:
+        for sock in () if self.outlive_us else self.sockets:
             drop_handshakes(sock)
 
     def close(self) -> None:
@@ -111,6 +113,29 @@ def open_sockets(config: Config, workers: int) -> list[WorkerSockets]:
         for slot in slots:
             slot.close()
         raise
+    return slots
+
+
+def adopt_sockets(config: Config, workers: int, inherited: list[socket.socket]) -> list[WorkerSockets]:
+    """The service manager's sockets, each for the listener of its address and shared by all workers. Raises ListenError unless
+    every one has its listener, and every listener has one."""
+    by_address = {sock.getsockname()[:2]: sock for sock in inherited}
+    slots = [WorkerSockets([], [], outlive_us=True) for _ in range(workers)]
+    for number, listen in enumerate(config.listen):
+        sock = by_address.pop((listen.address.host, listen.address.port), None)
+        if sock is None:
+            raise ListenError(
+                f"listen[{number}]: the service manager has handed over sockets, but none for {listen.address}"
+            )
+        sock.setblocking(False)
+        for slot in slots:
+            own = sock.dup()
+            slot.sockets.append(own)
+            slot.listeners.append(_settings(listen, own))
+        sock.close()
+    if by_address:
+        host, port = next(iter(by_address))
+        raise ListenError(f"listen: the service manager has handed over a socket for {host}:{port}, which is not there")
     return slots
 
 

@@ -33,6 +33,7 @@ from proxy.control import (
     Published,
     Ready,
     Reload,
+    Reloaded,
     Stats,
     Workers,
 )
@@ -155,8 +156,17 @@ class AdminProcess:
     def _reload(self) -> None:
         if self.server is None:
             self._log.warning("asked to reload before the start was over; ignored")
+            self._channel.send(Reloaded())
             return
-        spawn(self.server.reload(), "reload", lambda error: self._log.error("the reload failed", error=repr(error)))
+        server = self.server
+
+        async def reload() -> None:
+            try:
+                await server.reload()
+            finally:
+                self._channel.send(Reloaded())
+
+        spawn(reload(), "reload", lambda error: self._log.error("the reload failed", error=repr(error)))
 
     def _supervisor_lost(self) -> None:
         if self._started is not None:

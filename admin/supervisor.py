@@ -26,6 +26,7 @@ from admin.broadcast import Broadcast, Round
 from admin.child import Child
 from admin.crash_loops import CrashLoops
 from admin.listeners import WorkerSockets
+from admin.systemd import Notifier
 from proxy import shared
 from proxy.control import (
     Ack,
@@ -43,6 +44,7 @@ from proxy.control import (
     Published,
     Ready,
     Reload,
+    Reloaded,
     ShadowState,
     Stats,
     Workers,
@@ -86,6 +88,7 @@ class Supervisor:
         self._shadow_begun = False
         self._shadow_restarts = 0
         self._crash_loops = CrashLoops()
+        self._notifier = Notifier(os.environ)
         self._done = asyncio.Event()
         self._exit_code = 0
         self._watched = time.monotonic()
@@ -172,6 +175,8 @@ class Supervisor:
                 self._publish(message)
             case DiffsKept():
                 self._tell_shadow(message)
+            case Reloaded():
+                self._notifier.reloaded()
             case Ready():
                 child.ready = True
                 self._admin_ready = True
@@ -184,6 +189,7 @@ class Supervisor:
             self._done.set()
             return
         self._log("error", "admin exited; workers serve on", status=child.exit_status)
+        self._notifier.reloaded()
         if self._phase is Phase.STARTING:
             self._fail("the admin process ended before the gateway was running")
             return
@@ -285,14 +291,14 @@ class Supervisor:
         if now - self._watched > 2 * WATCH_SECONDS:
             self._excuse(now)
         self._watched = now
+        self._notifier.alive(now)
         for child in self._children():
             if child.silent(now):
                 self._log("error", "child fell silent; killed", child=child.name, pid=child.pid)
                 child.kill()
             elif not child.exited and self._crash_loops.lived(child.name, child.age):
                 self._tell_workers()
-        if self._phase is not Phase.STOPPING:
-            asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
+        asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
 
     def _excuse(self, now: float) -> None:
         for child in self._children():
@@ -333,11 +339,14 @@ class Supervisor:
             self._phase = Phase.RUNNING
             addresses = [listener.address for listener in self._slots[0].listeners]
             self._log("info", "serving", addresses=addresses, workers=len(self._workers), pid=os.getpid())
+            self._notifier.serving()
             self._ensure_shadow()
 
     # Signals
 
     def _reload(self) -> None:
+        if self._admin is not None and self._admin.up and not self._admin.exited:
+            self._notifier.reloading()
         self._tell_admin(Reload())
 
     def _terminate(self) -> None:
@@ -347,12 +356,14 @@ class Supervisor:
             return
         self._phase = Phase.STOPPING
         self._log("info", "draining", seconds=self._drain_seconds)
+        self._notifier.stopping()
         self._tell_workers()  # readiness first
+        kept = all(slot.outlive_us for slot in self._slots)
         for slot in self._slots:
             slot.refuse_new()
         for child in self._workers.values():
             if not child.exited:
-                child.send(Drain(self._drain_seconds))
+                child.send(Drain(self._drain_seconds, handed_over=kept))
         for slot in self._slots:
             slot.close()
         loop = asyncio.get_running_loop()

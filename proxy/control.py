@@ -109,6 +109,11 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """admin -> supervisor: that is done, whatever came of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """child -> admin: a line for the operators' log, such as a geo database that can't be read."""
 
@@ -274,6 +279,7 @@ Message = (
     | Failed
     | Drain
     | Reload
+    | Reloaded
     | Notice
     | Stats
     | Workers

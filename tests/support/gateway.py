@@ -61,6 +61,9 @@ class Gateway:
         self._heard = threading.Condition()
         self._reader: threading.Thread | None = None
         self._ended = False
+        self.prefix: list[str] = []
+        """What to run it by, as with `env` or `nice`."""
+        self.pass_fds: tuple[int, ...] = ()
         self.lines: list[str] = []
         """All that the processes wrote."""
         self.addresses: list[tuple[str, int]] = []
@@ -78,7 +81,8 @@ class Gateway:
         assert self._process is None
         self._ended = False
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "admin.cli", "run", str(self.config)],
+            [*self.prefix, sys.executable, "-P", "-m", "admin.cli", "run", str(self.config)],
+            pass_fds=self.pass_fds,
             cwd=self.folder,
             env=self._environ,
             stdin=subprocess.DEVNULL,
