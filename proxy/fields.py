@@ -120,7 +120,11 @@ class FieldTable:
             self.note(name, value, lines, noted)
 
     def takes_out(self, lower: bytes) -> bool:
-        """Whether a field of that lower-case name is not among the lines that go on."""
+        """Whether a field of that lower-case name is not among the lines that go on.
+
+        Nor is one that becomes such a name where hyphens and underscores are one, as in CGI and WSGI (HTTP_X_FORWARDED_FOR)."""
+        if b"_" in lower:
+            lower = lower.replace(b"_", b"-")
         return lower in self._special_names or lower.startswith(self._prefixes)
 
     def _learn(self, name: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxy.dates import DATES
 from proxy.fields import NO_LENGTH, RESPONSE_SPECIALS, FieldTable, listed_fields, without
 from proxy.response_parser import Interim, ResponseParser
 
@@ -38,7 +39,11 @@ def client_head(response: ResponseParser, *, to_http10: bool, close: bool, keep_
     elif keep_alive:
         lines.append(b"Connection: keep-alive")
     lines.append(extra + b"\r\n")
-    return b"\r\n".join(lines)
+    head = b"\r\n".join(lines)
+    if b"\r\nDate: " not in head and b"\r\ndate:" not in head.lower():
+        lines.insert(1, DATES.line())  # RFC 9110 section 6.6.1: a recipient with a clock adds it
+        head = b"\r\n".join(lines)
+    return head
 
 
 def response_table() -> FieldTable:

@@ -35,6 +35,9 @@ def sort(names: FieldTable, fields: list[Field]) -> tuple[list[bytes], list[Fiel
         (b"cOOKIE", True, True),
         (b"Accept", True, False),
         (b"X-Headgat", True, False),
+        (b"X_HEADGATE_Any", False, True),
+        (b"x-headgate_any", False, True),
+        (b"X_B", True, False),
     ],
 )
 def test_field_is_taken_out_watched_or_plain_by_its_name(name: bytes, goes_on: bool, noted: bool) -> None:

@@ -168,6 +168,15 @@ def test_fields_of_the_gateway_are_added_for_a_client_nobody_vouches_for() -> No
     assert not any(name.lower().startswith("x-headgate") for name in head.names)
 
 
+@pytest.mark.parametrize("trusted", [False, True])
+def test_name_that_an_upstream_may_take_for_one_of_the_gateways_is_removed(trusted: bool) -> None:
+    """CGI and WSGI make HTTP_X_FORWARDED_FOR of both spellings."""
+    scene = Scene(trusted_proxies=["10.9.0.0/16"])
+    lines = (b"X_Forwarded_For: 1.1.1.1", b"x-forwarded_proto: https", b"X_Headgate_Flags: all", b"Content_Length: 3")
+    head = scene.ask(request(*lines, b"X_Own: a"), peer=TRUSTED if trusted else PEER)[1].head()
+    assert [name for name in head.names if "_" in name] == ["X_Own"]
+
+
 def test_fields_of_a_trusted_proxy_are_continued() -> None:
     scene = Scene(trusted_proxies=["10.9.0.0/16"])
     raw = request(

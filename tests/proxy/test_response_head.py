@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.proxy.fakes import GET, OK, Scene, request
 from tests.support.wire import Head, parse_head
 
+DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT")
+
 
 def answered(response: bytes, raw: bytes = GET) -> Head:
-    return parse_head(Scene().answered(response, raw).partition(b"\r\n\r\n")[0])
+    """Without the Date that it gets: what is left is the upstream's."""
+    head = parse_head(Scene().answered(response, raw).partition(b"\r\n\r\n")[0])
+    assert DATE.fullmatch(head.get("Date") or "")
+    return Head(head.start, [field for field in head.fields if field[0] != "Date"])
+
+
+@pytest.mark.parametrize("line", [b"Date: then", b"date: then", b"DATE:then"])
+def test_date_of_the_upstream_stands(line: bytes) -> None:
+    """Whatever it says."""
+    out = Scene().answered(b"HTTP/1.1 200 OK\r\nX-A: b\r\n" + line + b"\r\nContent-Length: 2\r\n\r\nok")
+    assert parse_head(out.partition(b"\r\n\r\n")[0]).all("Date") == ["then"]
+
+
+def test_response_without_a_date_gets_one_and_an_interim_one_does_not() -> None:
+    """RFC 9110 section 6.6.1."""
+    interim, final, _ = Scene().answered(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK).split(b"\r\n\r\n")
+    assert parse_head(interim).all("Date") == []
+    assert len(parse_head(final).all("Date")) == 1
 
 
 def test_fields_keep_their_case_their_order_and_their_number() -> None:
