@@ -40,6 +40,7 @@ from proxy.control import (
 from proxy.tasks import spawn
 
 if TYPE_CHECKING:
+    from admin.health import HealthChecks
     from admin.server import Server
     from admin.startup import Settings, Started
 
@@ -59,6 +60,7 @@ class AdminProcess:
         self._log = start_logging("admin")
         self._started: Started | None = None
         self.server: Server | None = None
+        self._checks: HealthChecks | None = None
         self._ending = asyncio.Event()
         self._patience = LAST_CHANCE_SECONDS
         """Seconds that pending writes get at the end."""
@@ -103,8 +105,11 @@ class AdminProcess:
             return
         if not receipt.applied:
             self._log.error("not every worker has taken the configuration", receipt=receipt.to_json())
+        from admin.health import HealthChecks
         from admin.server import ServeError, Server
 
+        self._checks = HealthChecks(started.gateway, self._log, fresh=not self._in_force.result().revision)
+        self._checks.adopt()
         try:
             if started.pending is not None:
                 await started.gateway.journal.keep(started.pending)
@@ -113,6 +118,8 @@ class AdminProcess:
             raise StartError(str(error)) from error
 
     async def _stop(self) -> None:
+        if self._checks is not None:
+            self._checks.stop()
         if self.server is not None:
             await self.server.stop()
         if self._started is not None:

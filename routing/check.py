@@ -14,7 +14,7 @@ from math import isfinite
 from routing import config as declared
 from routing.check_listen import listen_findings
 from routing.config import Config
-from routing.config_upstreams import Upstream
+from routing.config_upstreams import HealthCheck, Upstream
 from routing.document import Loc, Problem
 from routing.shadowing import SAFE_METHODS
 
@@ -132,8 +132,20 @@ def _upstream(loc: Loc, upstream: Upstream) -> Iterator[Finding]:
     for index, url in enumerate(upstream.endpoints):
         if url in upstream.endpoints[:index]:
             yield (*loc, "endpoints", index), f"{url} is listed twice"
+    if upstream.health_check is not None:
+        yield from _health_check((*loc, "health_check"), upstream.health_check)
     if not upstream.host or not upstream.host.isascii() or any(c in upstream.host for c in " \t\r\n/?#@\\"):
         yield (*loc, "host"), f"{upstream.host!r} is neither preserve, upstream nor a host to send"
+
+
+def _health_check(loc: Loc, check: HealthCheck) -> Iterator[Finding]:
+    asked = [key for key in ("path", "status", "body") if getattr(check, key)]
+    if check.tcp and asked:
+        yield loc, f"tcp: true makes a connection and asks for nothing, so {' and '.join(asked)} can't be checked"
+    elif not check.tcp and check.path is None:
+        yield (*loc, "path"), "is required, unless tcp: true"
+    if check.body is not None and check.body.contains is None and check.body.regex is None:
+        yield (*loc, "body"), "needs contains or regex"
 
 
 def _route(loc: Loc, route: declared.Route, names: Collection[str]) -> Iterator[Finding]:
@@ -312,9 +324,8 @@ def _without_effect(config: Config) -> Iterator[Loc]:
     if config.state.url is not None:
         yield "state", "url"
     for name, upstream in config.upstreams.items():
-        for key in ("health_check", "outlier"):
-            if getattr(upstream, key) is not None:
-                yield "upstreams", name, key
+        if upstream.outlier is not None:
+            yield "upstreams", name, "outlier"
     for name, route in config.routes.items():
         if route.rollout is not None:
             yield "routes", name, "rollout"

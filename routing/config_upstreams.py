@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from routing import notation
 from routing.config_types import (
@@ -13,6 +13,7 @@ from routing.config_types import (
     PositiveCount,
     PositiveSeconds,
     Ratio,
+    Regex,
     Text,
     Truth,
     listed,
@@ -24,8 +25,18 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
+class BodyCheck(Model):
+    contains: Text | None = None
+    regex: Regex | None = None
+
+
 class HealthCheck(Model):
-    path: Path
+    """`path` is asked for, or with `tcp` a connection is all there is to it. No `status` is any 2xx."""
+
+    path: Path | None = None
+    tcp: Truth = False
+    status: Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], once(listed)] = ()
+    body: BodyCheck | None = None
     interval: PositiveSeconds = 5.0
     timeout: PositiveSeconds = 1.0
     healthy: PositiveCount = 2

@@ -321,6 +321,19 @@ def test_section_with_one_mistake_has_that_problem(change: dict[str, Any], said:
         ({"endpoints": ["http://a"], "host": "a b"}, "upstreams.blue.host: 'a b' is neither preserve, upstream nor"),
         ({"endpoints": ["http://a"], "outlier": {"max_ejected": 50}}, "upstreams.blue.outlier.max_ejected: must be"),
         ({"endpoints": ["http://a"], "health_check": {}}, "upstreams.blue.health_check.path: is required"),
+        (
+            {"endpoints": ["http://a"], "health_check": {"tcp": True, "path": "/up", "status": 204}},
+            "upstreams.blue.health_check: tcp: true makes a connection and asks for nothing, so path and status",
+        ),
+        (
+            {"endpoints": ["http://a"], "health_check": {"path": "/up", "body": {}}},
+            "upstreams.blue.health_check.body: needs contains or regex",
+        ),
+        (
+            {"endpoints": ["http://a"], "health_check": {"path": "/up", "status": 99}},
+            "upstreams.blue.health_check.status",
+        ),
+        ({"endpoints": ["http://a"], "no_endpoints": "panic"}, "upstreams.blue.no_endpoints: must be"),
     ],
 )
 def test_upstream_with_one_mistake_has_one_problem(upstream: dict[str, Any], said: str) -> None:
