@@ -78,7 +78,6 @@ class RequestParser:
         "_count",
         "_current",
         "_excess",
-        "_foreign",
         "_head_bytes",
         "_in_head",
         "_limit_fields",
@@ -111,7 +110,6 @@ class RequestParser:
         self._body_bytes = 0
         self._excess = 0
         self._seen = b""
-        self._foreign = b""
         self.requests: deque[RequestMessage] = deque()
         self.error: ErrorKind | None = None
         self.upgraded: bytes | None = None
@@ -145,23 +143,25 @@ class RequestParser:
         self._suspect = continued or len(data) > self._limit_head
         self._body_bytes = 0
         parts = len(current.body)
-        window = self._seen + data if continued else data
-        if b" RTSP/" in window:
-            self._foreign = window
-        elif not continued:
-            self._foreign = b""
+        self._seen = window = self._seen + data if continued else data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
+            self._seen = b""
             self._stop_at_upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
             if self.error is None:
                 self.error = ErrorKind.BAD_REQUEST
+        self._seen = b""
         if self._in_head:
-            self._seen = window[-self._limit_line - 64 :]  # that a request line surely fits in
             same = continued and self._current is current  # else it was completed, and another has begun behind it
-            self._head_bytes = self._head_bytes + len(data) if same else self._begun(data)
+            if same:
+                self._head_bytes += len(data)
+            else:
+                self._head_bytes = self._begun(data)
+                window = data[-self._head_bytes :]
+            self._seen = window[: self._limit_line + 64]  # the request's line surely fits in
             if len(self._current.target) > self._limit_line:
                 self.error = ErrorKind.TARGET_TOO_LONG
             elif self._head_bytes > self._limit_head:
@@ -274,14 +274,16 @@ class RequestParser:
             self.error = ErrorKind.TARGET_TOO_LONG
         elif self._count > self._limit_fields or (self._suspect and self._parsed_size() > self._limit_head):
             self.error = ErrorKind.HEAD_TOO_LARGE
-        elif self._foreign and self._speaks_rtsp(current):
-            self.error = ErrorKind.BAD_REQUEST  # llhttp reads it as if it were HTTP (RFC 9112 section 2.3)
+        elif not self._seen.startswith(b"HTTP/", len(current.method) + len(current.target) + 2) and self._foreign(
+            current
+        ):
+            self.error = ErrorKind.BAD_REQUEST
         elif self.error is None:
             self.requests.append(current)
 
-    def _speaks_rtsp(self, current: RequestMessage) -> bool:
-        """Whether the words of another protocol are those of this request's own line."""
-        for before in self._foreign.split(b" RTSP/")[:-1]:
+    def _foreign(self, current: RequestMessage) -> bool:
+        """Whether the request's line says RTSP, which llhttp reads as if it were HTTP (RFC 9112 section 2.3)."""
+        for before in self._seen.split(b" RTSP/")[:-1]:
             words = before.rstrip(b" ")
             if words.endswith(current.target) and words[: -len(current.target)].rstrip(b" ").endswith(current.method):
                 return True

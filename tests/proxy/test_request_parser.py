@@ -255,6 +255,13 @@ def test_white_space_around_a_value_is_no_part_of_it() -> None:
     assert parse(b"GET / HTTP/1.1\r\nHost: \t a.example \t\r\nCookie:a=b \r\n\r\n") == ([expected], None)
 
 
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_other_protocol_behind_another_request_or_before_a_long_head_is_refused(size: int) -> None:
+    raw = GET + b"GET /a RTSP/1.0\r\nHost: a\r\n" + (b"X-A: " + LONG + b"\r\n") * 3 + b"\r\n"
+    taken, error = parse(*(raw[at : at + size] for at in range(0, len(raw), size)))
+    assert (len(taken), error) == (1, ErrorKind.BAD_REQUEST)
+
+
 def test_word_that_names_another_protocol_is_no_matter_elsewhere() -> None:
     raw = request(b"User-Agent: x RTSP/1.0", b"Content-Length: 16", method=b"PUT", body=b"GET / RTSP/1.0\r\n")
     taken, error = parse(raw, GET)
