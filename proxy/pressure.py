@@ -37,8 +37,13 @@ def level_of(used: int, budget: int, before: int) -> int:
 
 def resident() -> int:
     """Bytes of memory that this process has in use."""
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * _PAGE
+    return int(os.pread(_statm(), 256, 0).split()[1]) * _PAGE
+
+
+@cache
+def _statm() -> int:
+    """Opened once: a worker may have no descriptor left when it matters."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def trim() -> None:

@@ -79,9 +79,8 @@ def response(problem: ProblemError) -> web.Response:
     }
     if problem.errors:
         body["errors"] = problem.errors
-    return web.Response(
-        status=problem.status, body=orjson.dumps(body), content_type=CONTENT_TYPE, headers=problem.headers
-    )
+    headers = {"Retry-After": "1", **problem.headers} if problem.status == 503 else problem.headers
+    return web.Response(status=problem.status, body=orjson.dumps(body), content_type=CONTENT_TYPE, headers=headers)
 
 
 def of_refusal(refusal: RefusedError | StoreError) -> ProblemError:

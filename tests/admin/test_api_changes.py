@@ -282,7 +282,8 @@ async def test_a_change_stands_when_the_store_fails(plane: Plane, monkeypatch: p
     assert plane.supervisor.published[-1].live == {"shop": Live(None, CutbackMode.CUT)}
     assert (await plane.call("GET", SHOP)).json["cutback"]
     assert (await plane.call("GET", "/v1/status")).json["store"]["pending"] == 1
-    assert (await plane.call("GET", "/v1/audit")).status == 503
+    audit = await plane.call("GET", "/v1/audit")
+    assert (audit.status, audit.headers["Retry-After"]) == (503, "1")
 
 
 async def test_a_change_while_the_supervisor_is_gone_is_503(start: Start) -> None:

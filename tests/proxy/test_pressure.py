@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from itertools import pairwise
 from pathlib import Path
 
@@ -68,6 +69,16 @@ def test_worker_knows_what_it_has_in_use() -> None:
     assert pressure.look(resident(), 1) == NO_REQUESTS
     assert pressure.look(resident() * 4, 4) == NO_REQUESTS  # the share of one worker of four
     assert pressure.look(GIB * 1024, 1) == CALM
+
+
+def test_worker_without_a_descriptor_left_knows_it_still() -> None:
+    resident()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert resident() > 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(
