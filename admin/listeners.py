@@ -142,7 +142,9 @@ def adopt_sockets(config: Config, workers: int, inherited: list[socket.socket]) 
 def _settings(listen: Listen, sock: socket.socket) -> ListenerSettings:
     host, port = sock.getsockname()[:2]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    settings = ListenerSettings(sock.fileno(), address, redirect=redirect_port(listen.redirect))
+    settings = ListenerSettings(
+        sock.fileno(), address, redirect=redirect_port(listen.redirect), proxied=listen.proxy_protocol
+    )
     return settings if listen.tls is None else replace(settings, tls=_tls(listen.tls))
 
 

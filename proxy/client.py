@@ -50,7 +50,8 @@ class ClientConnection:
         "tls",
     )
 
-    def __init__(self, plane: Plane, tls: bool, extra: bytes, redirect: int = 0) -> None:
+    def __init__(self, plane: Plane, tls: bool, extra: bytes, redirect: int = 0, source: str = "") -> None:
+        """`source` is the client's address where a PROXY header has named it; else it is the peer's."""
         # connection
         self._plane = plane
         self.tls = tls
@@ -66,7 +67,7 @@ class ClientConnection:
         """Lines that every response over this listener carries (HSTS), each ended by CRLF."""
         self.redirect = redirect
         """The port of HTTPS to send every request to; 0 for none."""
-        self.peer = ""
+        self.peer = source
         self.place = -1
         """Where `Plane.admit` has counted this connection for its client's address; -1 for nowhere."""
         self.forwarding = b""
@@ -83,10 +84,11 @@ class ClientConnection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         plane = self._plane
         self._transport = transport  # type: ignore[assignment]
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else ""
-        if self.peer.startswith("::ffff:"):
-            self.peer = self.peer[7:]
+        if not self.peer:
+            peer = transport.get_extra_info("peername")
+            self.peer = peer[0] if isinstance(peer, tuple) else ""
+            if self.peer.startswith("::ffff:"):
+                self.peer = self.peer[7:]
         self.forwarding = forwarding_lines(self.peer, b"https" if self.tls else b"http")
         if self.tls:
             self._identify()

@@ -253,6 +253,8 @@ class ListenerSettings:
     tls: TlsSettings | None = None
     redirect: int = 0
     """The port of HTTPS that every request is sent to; 0 for none."""
+    proxied: bool = False
+    """Whether each connection begins with a PROXY header."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,36 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import cast
 
 from proxy.certificates import Certificates
 from proxy.client import ClientConnection
 from proxy.control import LISTEN_BACKLOG, ListenerSettings
 from proxy.plane import Plane
+from proxy.proxied import ProxiedServer
 
 
 class Listener:
     """Made once, opened once, closed once. `certificates` is None for a plain one."""
 
-    def __init__(self, plane: Plane, settings: ListenerSettings) -> None:
-        """Raises OSError or ssl.SSLError where a certificate can't be used."""
+    def __init__(self, plane: Plane, settings: ListenerSettings, on_error: Callable[[BaseException], None]) -> None:
+        """Raises OSError or ssl.SSLError where a certificate can't be used. `on_error` hears of what nobody foresaw."""
         tls = settings.tls
         self._plane = plane
         self._settings = settings
+        self._on_error = on_error
         self._extra = b"Strict-Transport-Security: max-age=%d\r\n" % tls.hsts if tls is not None and tls.hsts else b""
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | ProxiedServer | None = None
         self.certificates = None if tls is None else Certificates(tls)
 
-    def connection(self) -> asyncio.Protocol:
-        """What speaks to the client of a connection that was accepted."""
+    def connection(self, source: str = "") -> asyncio.Protocol:
+        """What speaks to the client of a connection that was accepted; `source`: see ClientConnection."""
         settings = self._settings
-        connection = ClientConnection(self._plane, settings.tls is not None, self._extra, settings.redirect)
+        connection = ClientConnection(self._plane, settings.tls is not None, self._extra, settings.redirect, source)
         return cast(asyncio.Protocol, connection)
 
     async def open(self, sock: socket.socket) -> None:
         """Accept from now on. A handshake has as long as a request's head."""
         loop = asyncio.get_running_loop()
         tls = None if self.certificates is None else self.certificates.context
+        if self._settings.proxied:
+            self._server = ProxiedServer(self._plane, sock, self.connection, tls, self._on_error)
+            return
         self._server = await loop.create_server(
             self.connection,
             sock=sock,

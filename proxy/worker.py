@@ -152,7 +152,7 @@ class Worker:
     async def _listen(self, plane: Plane) -> None:
         for settings in self._settings.listeners:
             sock = socket.socket(fileno=settings.fd)
-            listener = Listener(plane, settings)
+            listener = Listener(plane, settings, self._crashed)
             await listener.open(sock)
             self._listeners.append(listener)
             self._sockets.append(sock)

@@ -119,7 +119,7 @@ def _listeners(config: Config) -> Iterator[Finding]:
         if str(listener.address) in seen and listener.address.port:
             yield ("listen", index, "address"), f"{listener.address} is listed twice"
         seen.add(str(listener.address))
-        yield from listen_findings(("listen", index), listener)
+        yield from listen_findings(("listen", index), listener, config.trusted_proxies)
     admin = config.admin
     if not admin.address.loopback and admin.tls is None and not admin.insecure:
         remedy = "give it tls, a loopback address, or insecure: true"

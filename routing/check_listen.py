@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from routing.config_listen import Listen, ListenTls
 from routing.document import Loc
 
 
-def listen_findings(loc: Loc, listener: Listen) -> Iterator[tuple[Loc, str]]:
-    """`loc` is the listener's place."""
+def listen_findings(loc: Loc, listener: Listen, trusted: Collection[str]) -> Iterator[tuple[Loc, str]]:
+    """`loc` is the listener's place, `trusted` are the proxies that are believed."""
+    if listener.proxy_protocol and not trusted:
+        yield (*loc, "proxy_protocol"), "takes connections from trusted_proxies alone, and there are none"
     if listener.tls is not None:
         yield from _tls((*loc, "tls"), listener.tls)
         if listener.redirect is not None:

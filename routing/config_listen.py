@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict
 
 from routing import notation
-from routing.config_types import Count, ListenAddress, Text, listed, once
+from routing.config_types import Count, ListenAddress, Text, Truth, listed, once
 
 MinVersion = Annotated[Literal["1.2", "1.3"], once(notation.text_of)]
 
@@ -61,5 +61,6 @@ def redirect_port(redirect: str | None) -> int:
 
 class Listen(Model):
     address: ListenAddress
+    proxy_protocol: Truth = False
     redirect: Annotated[str, once(_redirect)] | None = None
     tls: ListenTls | None = None

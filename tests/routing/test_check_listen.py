@@ -75,6 +75,13 @@ def test_redirect_leads_to_a_port(redirect: str | None, port: int) -> None:
     assert redirect_port(config.listen[0].redirect) == port
 
 
+def test_proxy_protocol_without_a_trusted_proxy_is_refused() -> None:
+    problem = "listen[0].proxy_protocol: takes connections from trusted_proxies alone, and there are none"
+    assert found({"proxy_protocol": True}) == [problem]
+    config = load_tree({**TOP, "listen": [{"address": ":1", "proxy_protocol": True}], "trusted_proxies": ["10.0.0.1"]})
+    assert config.listen[0].proxy_protocol
+
+
 def test_both_forms_give_pairs() -> None:
     listen = [
         {"address": ":8443", "tls": PAIR},
