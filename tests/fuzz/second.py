@@ -102,7 +102,7 @@ def read_request(raw: bytes) -> Read:
                 read.trailers = list(event.headers)
                 read.complete = True
                 read.keep_alive = connection.their_state is not h11.MUST_CLOSE
-                read.switching = connection.their_state is h11.MIGHT_SWITCH_PROTOCOL
+                read.switching = repr(connection.their_state) == "MIGHT_SWITCH_PROTOCOL"
                 read.rest = connection.trailing_data[0]
                 return read
             else:
