@@ -23,6 +23,7 @@ Finding = tuple[Loc, str]
 _HEAVIEST = 1_000_000_000
 # What frames a copy, or marks it.
 _OURS = {"host", "content-length", "transfer-encoding", "connection", "x-headgate-shadow"}
+LEAST_MEMORY = 64 * 1024 * 1024  # a worker has 30 MiB in use before its first request
 _SOON = 14  # days before a flag's end that a warning begins
 _NO_EFFECT = "accepted, but has no effect in this version"
 
@@ -283,6 +284,10 @@ def _overlaps(config: Config) -> Iterator[Finding]:
 def warnings(config: Config, today: date) -> list[Problem]:
     """What will run, but not as its author may believe."""
     found = [config.problem(loc, _NO_EFFECT) for loc in _without_effect(config)]
+    memory, workers = config.limits.memory, 1 if config.workers == "auto" else config.workers
+    if memory != "auto" and 0 < memory < LEAST_MEMORY * workers:
+        why = f"is so little that a worker may refuse everything: each wants {LEAST_MEMORY >> 20} MiB and more"
+        found.append(config.problem(("limits", "memory"), why))
     if not any(listener.tls is not None and listener.tls.client_ca is not None for listener in config.listen):
         why = "no listener has tls.client_ca, so nobody shows one"
         found += [config.problem(loc, why) for loc in _certificates(config)]

@@ -208,3 +208,12 @@ def test_warnings_of_a_plain_document_are_none() -> None:
     assert warnings(load_tree(tree), date(2027, 1, 10)) == []
     tree["state"] = {"dir": "x", "url": "postgresql://db/headgate"}
     assert [w.path for w in warnings(load_tree(tree), date(2027, 1, 10))] == ["state.url"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "workers", "warned"),
+    [("auto", 4, False), (0, 4, False), ("64MiB", "auto", False), ("63MiB", 1, True), ("255MiB", 4, True)],
+)
+def test_memory_that_no_worker_could_serve_in_is_warned_of(memory: object, workers: object, warned: bool) -> None:
+    tree = {**document(shop={"stable": "blue"}), "limits": {"memory": memory}, "workers": workers}
+    assert [w.path for w in warnings(load_tree(tree), date(2027, 1, 10))] == ["limits.memory"] * warned
