@@ -137,16 +137,21 @@ class GatewayCollector(Collector):
         endpoints = GaugeMetricFamily(
             "headgate_endpoint_in_flight", "Requests under way.", labels=["upstream", "endpoint"]
         )
+        ejected = GaugeMetricFamily(
+            "headgate_endpoint_ejected", "Workers that have ejected it.", labels=["upstream", "endpoint"]
+        )
         for name, value in rates.gauges().items():
             metric, _, labels = name.partition(" ")
-            if metric == "endpoint_in_flight":
+            if labels:
                 upstream, _, endpoint = labels.partition(" ")
-                endpoints.add_metric([upstream, endpoint], value)
+                family = endpoints if metric == "endpoint_in_flight" else ejected
+                family.add_metric([upstream, endpoint], value)
             else:
                 gauges[metric] = value
         for metric, value in sorted(gauges.items()):
             yield GaugeMetricFamily(f"headgate_{metric}", "Now, over all workers.", value=value)
         yield endpoints
+        yield ejected
         ready = sum(worker.ready for worker in rates.workers.workers)
         yield GaugeMetricFamily("headgate_workers_ready", "Workers that serve.", value=ready)
         yield CounterMetricFamily(

@@ -26,6 +26,8 @@ def response_arrived(exchange: Exchange, response: ResponseParser) -> None:
     if exchange.response_started:
         data = b""
     else:
+        if response.status >= 500:
+            exchange.plane.endpoint_failed(exchange.pool)
         if exchange.retried_for(response.status):
             return
         if response.status == 101:
@@ -54,11 +56,20 @@ def response_arrived(exchange: Exchange, response: ResponseParser) -> None:
             exchange.client.write(data)
         if exchange.capture is not None:
             exchange.capture.answer_complete = True
+        if response.status < 500:
+            _served(exchange)
         exchange.finish(response.reusable)
     else:
         if data:
             exchange.client.write(data)
         exchange.client.deadline = exchange.plane.now + exchange.plane.timeouts.idle
+
+
+def _served(exchange: Exchange) -> None:
+    """The endpoint did what it is for: failures before this were not in a row."""
+    pool = exchange.pool
+    if pool is not None and pool.failures:
+        pool.failures = 0
 
 
 def _relay_interim(exchange: Exchange, response: ResponseParser) -> None:
@@ -111,5 +122,6 @@ def _switch(exchange: Exchange, response: ResponseParser) -> None:
         exchange.upstream_failed(ErrorKind.BAD_RESPONSE, None)
         return
     exchange.close_client = True
+    _served(exchange)
     exchange.client.write(_start(exchange, response))
     Tunnel(exchange, exchange.client, connection).open(response.upgraded)

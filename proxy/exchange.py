@@ -113,11 +113,6 @@ class Exchange(Caller):
         """Whether the endpoint that we wait for is out of rotation."""
         return self.pool is not None and self.pool.resting
 
-    @property
-    def at_retired_endpoint(self) -> bool:
-        """Whether our request was sent to an endpoint that is drained or removed."""
-        return not self.waiting and self.pool is not None and self.pool.retired
-
     # Stage: begin
 
     def begin(self) -> None:
@@ -242,6 +237,8 @@ class Exchange(Caller):
     def upstream_failed(self, kind: ErrorKind, on: RetryOn | None, stale: bool = False) -> None:
         """Try again if that is allowed, else fail. `stale`: a kept connection was closed as we used it, which says nothing of
         the upstream; an idempotent request is then sent again without counting as a retry (RFC 9112 section 9.3.1)."""
+        if not stale:
+            self.plane.endpoint_failed(self.pool)
         may = not self.response_started and (self.replayable or self.connection is None)
         if may and self.message.method in IDEMPOTENT:
             if stale and self.stale < MOST_STALE:
@@ -317,6 +314,8 @@ class Exchange(Caller):
         elif not self.message.complete and self.client.reading:
             self.fail(ErrorKind.REQUEST_TIMEOUT)
         else:
+            if not self.response_started:  # after that it may be the client that takes nothing
+                self.plane.endpoint_failed(self.pool)
             self.fail(ErrorKind.RESPONSE_TIMEOUT)
 
     def bad_body(self, kind: ErrorKind) -> None:

@@ -123,7 +123,7 @@ class Plane:
                 exchange.cut_back(to_stable=publish.in_flight is InFlight.RETRY)
         left: dict[str, int] = {}
         for exchange in self.active:
-            if self._lost(exchange, changed) or (publish.endpoints and exchange.at_retired_endpoint):
+            if self._lost(exchange, changed) or (publish.endpoints and _at_retired_endpoint(exchange)):
                 name = exchange.upstream_name
                 left[name] = left.get(name, 0) + 1
         return left
@@ -185,6 +185,18 @@ class Plane:
         if self.snapshot.upstreams[upstream].no_endpoints is NoEndpoints.UNAVAILABLE:
             return upstream, None
         return upstream, self.upstreams.fail_open(upstream)
+
+    def endpoint_failed(self, pool: Pool | None) -> None:
+        """It refused, broke off, did not answer in time, or answered 5xx. If that ejects it, who waits for it goes elsewhere."""
+        if pool is None or pool.outlier is None:
+            return
+        outcome = self.upstreams.failed(pool, self.now)
+        if outcome:
+            self.stats.count("ejections", outcome)
+        if outcome == "made":
+            for exchange in list(self.active):
+                if exchange.waiting and exchange.pool is pool:
+                    exchange.reconsider()
 
     def has_untried(self, upstream_name: str, tried: tuple[Pool, ...]) -> bool:
         """Whether the upstream has an endpoint that is not among `tried`."""
@@ -263,6 +275,7 @@ class Plane:
         if self.rates.forgotten:
             self.stats.count("rate_limit_keys_forgotten", by=self.rates.forgotten)
             self.rates.forgotten = 0
+        self.upstreams.readmit(now)
         for client in [client for client in self._clients if client.deadline <= now]:
             client.expire(now)
         for pool in self.upstreams.all():
@@ -279,6 +292,11 @@ class Plane:
         self.draining = True
         for client in list(self._clients):
             client.drain()
+
+
+def _at_retired_endpoint(exchange: Exchange) -> bool:
+    """Whether its request was sent to an endpoint that is drained or removed."""
+    return not exchange.waiting and exchange.pool is not None and exchange.pool.retired
 
 
 def _open_to(route: Route, upstream: int) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from proxy.errors import ErrorKind
-from routing.snapshot import Endpoint, Upstream, UpstreamTls
+from routing.snapshot import Endpoint, Outlier, Upstream, UpstreamTls
 
 if TYPE_CHECKING:
     from proxy.upstream import UpstreamConnection
@@ -24,6 +24,8 @@ MAX_WAITING = 1024
 # Shorter than most servers' keep-alive, so that it is us who close first.
 IDLE_SECONDS = 30.0
 UNLIMITED = 1 << 30
+# As Envoy: so much time in rotation, and the next ejection is shorter by one step again.
+FORGIVEN_SECONDS = 10.0
 
 _random = random.Random()  # noqa: S311 - load balancing
 
@@ -39,7 +41,23 @@ class Waiter(Protocol):
 class Pool:
     """All connections of one worker to one endpoint."""
 
-    __slots__ = ("_dial", "_dialling", "_idle", "_waiters", "endpoint", "leased", "limit", "resting", "retired")
+    __slots__ = (
+        "_dial",
+        "_dialling",
+        "_ejections",
+        "_idle",
+        "_readmitted",
+        "_waiters",
+        "ejected_until",
+        "endpoint",
+        "failures",
+        "leased",
+        "limit",
+        "outlier",
+        "resting",
+        "retired",
+        "unhealthy",
+    )
 
     def __init__(self, endpoint: Endpoint, limit: int, dial: Callable[[Pool], None]) -> None:
         self.endpoint = endpoint
@@ -48,6 +66,14 @@ class Pool:
         """Set when the upstream no longer has the endpoint, and while a person has drained it: what comes back is closed."""
         self.resting = False
         """Out of rotation, for whatever reason."""
+        self.unhealthy = False
+        self.outlier: Outlier | None = None
+        self.failures = 0
+        """Requests in a row that failed here."""
+        self.ejected_until = 0.0
+        """0 while it is not ejected."""
+        self._ejections = 0
+        self._readmitted = 0.0
         self.limit = limit or UNLIMITED
         self._dial = dial
         self._dialling = 0
@@ -111,6 +137,17 @@ class Pool:
             self._idle.remove(connection)
             self._dial_if_allowed()
 
+    def eject(self, outlier: Outlier, now: float) -> None:
+        """Each ejection is longer than the one before; time in rotation without one makes up for it."""
+        forgiven = int((now - self._readmitted) / FORGIVEN_SECONDS)
+        self._ejections = max(0, self._ejections - forgiven) + 1
+        self.ejected_until = now + min(outlier.ejection * self._ejections, max(outlier.ejection, outlier.max_ejection))
+
+    def readmit(self, now: float) -> None:
+        self.failures = 0
+        self.ejected_until = 0.0
+        self._readmitted = now
+
     def expired(self, now: float) -> list[UpstreamConnection]:
         """Take out the connections that have idled too long, or all of a retired pool; the caller closes them."""
         idle = self._idle
@@ -138,13 +175,14 @@ class Upstreams:
     """The pools of all upstreams of a snapshot, kept over a change of snapshot for endpoints that stay. Requests go to those in
     rotation; where an upstream has none, whoever asks decides whether to `fail_open`."""
 
-    __slots__ = ("_by_upstream", "_dial", "_in_rotation", "_pools")
+    __slots__ = ("_by_upstream", "_dial", "_ejected", "_in_rotation", "_pools")
 
     def __init__(self, dial: Callable[[Pool, Upstream], None]) -> None:
         self._dial = dial
         self._pools: dict[tuple[str, Endpoint, UpstreamTls | None], Pool] = {}
         self._by_upstream: list[tuple[Pool, ...]] = []
         self._in_rotation: list[tuple[Pool, ...]] = []
+        self._ejected: list[Pool] = []
 
     def adopt(self, upstreams: tuple[Upstream, ...], limit: int) -> None:
         before, self._pools, self._by_upstream = self._pools, {}, []
@@ -155,7 +193,10 @@ class Upstreams:
                 pool = before.pop(key, None) or Pool(endpoint, limit, self._dial_of(upstream))
                 pool.limit = limit or UNLIMITED
                 pool.retired = endpoint.url in upstream.drained
-                pool.resting = pool.retired or endpoint.url in upstream.unhealthy
+                was_unhealthy, pool.unhealthy = pool.unhealthy, endpoint.url in upstream.unhealthy
+                pool.outlier = upstream.outlier
+                if pool.ejected_until and (upstream.outlier is None or (was_unhealthy and not pool.unhealthy)):
+                    pool.readmit(0.0)  # a check that passes is news of it
                 self._pools[key] = pool
                 pools.append(pool)
             self._by_upstream.append(tuple(pools))
@@ -165,7 +206,48 @@ class Upstreams:
             if pool.retired:
                 for connection in pool.expired(0.0):
                     connection.close()
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self._ejected = []
+        for pool in self._pools.values():
+            pool.resting = pool.retired or pool.unhealthy or pool.ejected_until > 0
+            if pool.ejected_until:
+                self._ejected.append(pool)
         self._in_rotation = [tuple(pool for pool in pools if not pool.resting) for pools in self._by_upstream]
+
+    def failed(self, pool: Pool, now: float) -> str:
+        """One more request failed at that endpoint. `made` if that ejects it, `over_limit` if that were one too many, else
+        empty."""
+        outlier = pool.outlier
+        if outlier is None or pool.ejected_until:
+            return ""
+        pool.failures += 1
+        if pool.failures < outlier.consecutive_5xx:
+            return ""
+        pool.failures = 0
+        for pools in self._by_upstream:
+            if pool in pools:
+                ejected = sum(1 for each in pools if each.ejected_until)
+                # As Envoy: one may always go, or an upstream of few endpoints would have no ejection at all.
+                if ejected and ejected + 1 > outlier.max_ejected * len(pools):
+                    return "over_limit"
+                pool.eject(outlier, now)
+                self._arrange()
+                return "made"
+        return ""
+
+    def readmit(self, now: float) -> None:
+        """End the ejections whose time is over."""
+        if self._ejected and any(pool.ejected_until <= now for pool in self._ejected):
+            for pool in self._ejected:
+                if pool.ejected_until <= now:
+                    pool.readmit(now)
+            self._arrange()
+
+    def ejected(self) -> list[tuple[str, str]]:
+        """(upstream, endpoint) of each that is ejected."""
+        return [(name, endpoint.url) for (name, endpoint, _), pool in self._pools.items() if pool.ejected_until]
 
     def _dial_of(self, upstream: Upstream) -> Callable[[Pool], None]:
         return lambda pool: self._dial(pool, upstream)

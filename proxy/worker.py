@@ -215,6 +215,8 @@ class Worker:
         gauges["memory_bytes"] = float(self._pressure.used)
         for (upstream, endpoint), load in plane.upstreams.loads().items():
             gauges[f"endpoint_in_flight {upstream} {endpoint}"] = float(load)
+        for upstream, endpoint in plane.upstreams.ejected():
+            gauges[f"endpoint_ejected {upstream} {endpoint}"] = 1.0
         copied, not_copied = plane.stats.take_copies()
         if cells or counters or copied or not_copied or gauges != self._reported:
             self._reported = gauges

@@ -328,9 +328,6 @@ def _without_effect(config: Config) -> Iterator[Loc]:
     """The sections that are checked and not acted on yet. A version that acts on one takes its line out."""
     if config.state.url is not None:
         yield "state", "url"
-    for name, upstream in config.upstreams.items():
-        if upstream.outlier is not None:
-            yield "upstreams", name, "outlier"
     for name, route in config.routes.items():
         if route.rollout is not None:
             yield "routes", name, "rollout"

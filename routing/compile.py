@@ -50,6 +50,7 @@ from routing.snapshot import (
     HostPolicy,
     Limits,
     NoEndpoints,
+    Outlier,
     RetryOn,
     RetryPolicy,
     Route,
@@ -129,6 +130,7 @@ def _upstream(index: int, name: str, upstream: config_upstreams.Upstream) -> Ups
         host_literal=upstream.host.encode() if policy is HostPolicy.LITERAL else b"",
         tls=UpstreamTls(tls.verify, tls.ca, tls.server_name) if upstream.tls or any(e.tls for e in endpoints) else None,
         no_endpoints=NoEndpoints(upstream.no_endpoints),
+        outlier=None if upstream.outlier is None else Outlier(**dict(upstream.outlier)),
         declared=endpoints,
     )
 

@@ -46,6 +46,7 @@ class HealthCheck(Model):
 class Outlier(Model):
     consecutive_5xx: PositiveCount = 5
     ejection: PositiveSeconds = 30.0
+    max_ejection: PositiveSeconds = 300.0
     max_ejected: Ratio = 0.5
 
 

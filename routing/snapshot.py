@@ -58,6 +58,17 @@ class NoEndpoints(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Outlier:
+    """When a worker ejects an endpoint: after so many failures in a row, for `ejection` seconds the first time and longer each
+    time up to `max_ejection`, while at most `max_ejected` (0..1) of the upstream's endpoints are."""
+
+    consecutive_5xx: int = 5
+    ejection: float = 30.0
+    max_ejection: float = 300.0
+    max_ejected: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoints:
     """An upstream's live endpoints, laid over the declared ones. `listed` None means the declared ones; `drained` (by a
     person) and `unhealthy` (by active checks) hold URLs of those that are out of rotation."""
@@ -81,6 +92,7 @@ class Upstream:
     host_literal: bytes
     tls: UpstreamTls | None
     no_endpoints: NoEndpoints = NoEndpoints.FAIL_OPEN
+    outlier: Outlier | None = None
     declared: tuple[Endpoint, ...] = ()
     drained: frozenset[str] = frozenset()
     unhealthy: frozenset[str] = frozenset()

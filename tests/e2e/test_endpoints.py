@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.gateway import Gateway
 from tests.support.load import Load, Meter, late, measured
-from tests.support.origin import Conversation
+from tests.support.origin import Conversation, serving
 from tests.support.stage import Stage
 
 # From the clock in a meter's thread to the one in the test's: what counts as late is certainly so.
@@ -82,3 +82,12 @@ def test_canary_that_falls_ill_fails_over_to_stable_and_stays_out_while_admin_is
     down.clear()
     gateway.logged("endpoint healthy", after=mark, upstream="canary")
     gateway.until(lambda: gateway.get()[1]["X-Served-By"] == "canary", "it is back")
+
+
+def test_endpoint_that_answers_500_is_ejected_by_the_worker_and_shown(stage: Stage) -> None:
+    bad, good = stage.origin(serving("bad", "500 No")), stage.origin("good")
+    blue = {"endpoints": [bad.url, good.url], "outlier": {"consecutive_5xx": 2, "ejection": "1h"}}
+    gateway = stage.running({"blue": blue})
+    gateway.until(lambda: gateway.get()[0] == 200 and shown(gateway)[bad.url] == "ejected", "it is ejected")
+    assert {gateway.get()[0] for _ in range(20)} == {200}
+    assert shown(gateway) == {bad.url: "ejected", good.url: "in"}

@@ -179,7 +179,6 @@ def test_warnings_name_each_section_that_has_no_effect_yet_and_flags_near_their_
     said = [str(warning) for warning in warnings(config, date(2027, 1, 30))]
     ignored = "accepted, but has no effect in this version"
     assert said == [
-        f"upstreams.blue.outlier (line 21): {ignored}",
         f"routes.shop.rollout (line 55): {ignored}",
         "upstreams.blue.tls (line 22): has no effect: no endpoint here begins with https://",
         "routes.shop.flags.new-checkout.expires (line 54): the flag (SHOP-123) expires in 1 day",
