@@ -1,4 +1,4 @@
-# make demo · make test · make lint · make bench · make loadtest · make fuzz · make lock · make clean
+# make demo · make test · make lint · make bench · make loadtest · make fuzz · make chaos · make lock · make clean
 # Everything runs from .venv, which `make setup` builds from requirements.lock; a second run costs nothing.
 
 PYTHON ?= python3
@@ -15,7 +15,7 @@ PIP := $(PYTHON_VENV) -m pip --disable-pip-version-check --quiet
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup compile demo test lint bench loadtest fuzz lock clean
+.PHONY: help setup compile demo test lint bench loadtest fuzz chaos lock clean
 
 help:
 	@echo 'make setup      .venv with every pinned dependency and the headgate command'
@@ -24,6 +24,7 @@ help:
 	@echo 'make lint       ruff and mypy'
 	@echo 'make bench      CPU per request, side by side with other proxies'
 	@echo 'make loadtest   a minute of realistic load while weights change'
+	@echo 'make chaos      faults in rotation under load (ARGS="--slots 24 --seconds 5")'
 	@echo 'make fuzz       heads and chunked bodies against a second parser (FUZZ=100000 of each)'
 	@echo 'make lock       the lock files after a change of dependencies (UPGRADE=1 takes newer versions)'
 	@echo 'make clean      removes .venv, caches and builds; never a state folder'
@@ -64,6 +65,9 @@ bench: setup
 
 loadtest: setup
 	$(PYTHON_VENV) -m loadtests $(ARGS)
+
+chaos: setup
+	$(PYTHON_VENV) -m tests.chaos $(ARGS)
 
 fuzz: setup
 	HEADGATE_FUZZ=$(FUZZ) $(VENV)/bin/pytest -q --timeout=0 tests/fuzz $(ARGS)
