@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def _ask_clients(context: ssl.SSLContext, tls: TlsSettings) -> None:
     context.verify_mode = ssl.CERT_REQUIRED if tls.client_required else ssl.CERT_OPTIONAL
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
+
+
+def pass_over_bad_names(event: sys.UnraisableHookArgs) -> None:
+    """A `sys.unraisablehook`. A client that asks for a name that is not ASCII (RFC 6066 section 3) gets no handshake; the library
+    would write a traceback for each."""
+    if not isinstance(event.exc_value, UnicodeDecodeError):
+        sys.__unraisablehook__(event)
 
 
 def names_in(files: CertificateFiles) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ FORBIDDEN_TRAILERS = HOP_BY_HOP | {
     b"content-type",
     b"cookie",
     b"expect",
+    b"forwarded",
     b"host",
     b"set-cookie",
     b"trailer",
@@ -206,4 +207,10 @@ def last_chunk(trailers: list[Field]) -> bytes:
 
 def trailer_lines(trailers: list[Field]) -> bytes:
     """The trailers that may be forwarded, one line each, ended by CRLF."""
-    return b"".join(b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower() not in FORBIDDEN_TRAILERS)
+    return b"".join(b"%b: %b\r\n" % (name, value) for name, value in trailers if _may_trail(name))
+
+
+def _may_trail(name: bytes) -> bool:
+    """Not what a receiver would take for the word of the gateway, were it to add trailers to the head."""
+    lower = name.lower().replace(b"_", b"-")
+    return lower not in FORBIDDEN_TRAILERS and not lower.startswith(REQUEST_PREFIXES)

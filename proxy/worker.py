@@ -21,6 +21,7 @@ import uvloop
 from setproctitle import setproctitle
 
 from proxy.capture_link import CaptureLinks
+from proxy.certificates import pass_over_bad_names
 from proxy.control import (
     HEARTBEAT_SECONDS,
     Ack,
@@ -285,6 +286,7 @@ def main() -> None:
     # The terminal's Ctrl-C reaches the whole group; the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.unraisablehook = pass_over_bad_names
 
     async def run() -> None:
         await Worker(control).run()

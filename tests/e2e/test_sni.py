@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import ssl
 import subprocess
@@ -68,6 +69,19 @@ def test_client_of_an_unknown_name_gets_the_first(gateway: Gateway, authority: t
         certificate = client.sock.getpeercert()
     assert certificate is not None
     assert certificate["subjectAltName"] == (("DNS", "localhost"),)
+
+
+def test_name_that_is_not_ascii_gets_no_handshake_and_no_line_in_the_log(
+    gateway: Gateway, context: ssl.SSLContext
+) -> None:
+    mark, outgoing = gateway.mark, ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="ee.shop.example").do_handshake()
+    with gateway.connect() as client:
+        client.send(outgoing.read().replace(b"ee.shop", b"\xc3\xa9.shop"))
+        client.wait_closed()
+    assert served(gateway, context, "localhost")
+    assert [line for line in gateway.lines[mark:] if "Error" in line or "Traceback" in line] == []
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -84,6 +84,11 @@ def test_connection_lists_fields_less_those_that_must_stay(connection: bytes, na
     assert listed_fields(connection) == names
 
 
+@pytest.mark.parametrize("name", [b"X-Forwarded-For", b"x_forwarded_client_cert", b"X-Headgate-Flags", b"Forwarded"])
+def test_trailers_that_would_pass_for_the_gateways_own_word_are_dropped(name: bytes) -> None:
+    assert trailer_lines([(name, b"a"), (b"X-Sum", b"1")]) == b"X-Sum: 1\r\n"
+
+
 def test_trailers_about_framing_routing_and_credentials_are_dropped() -> None:
     trailers = [(b"X-Sum", b"1"), (b"Host", b"a"), (b"AUTHORIZATION", b"b"), (b"set-cookie", b"c"), (b"Digest", b"d")]
     assert trailer_lines(trailers) == b"X-Sum: 1\r\nDigest: d\r\n"
