@@ -72,6 +72,7 @@ def shop(ports: Mapping[str, int], **more: object) -> dict[str, Any]:
     """A configuration with one route that has what a real one has: two rules, sticky clients, retries. `ports` are those of
     upstreams on loopback; blue is stable, canary has half of the traffic."""
     return {
+        "limits": {"requests_per_connection": 0},  # their clients keep connections for as long as they run
         "geo": {"ranges": {"127.0.0.0/8": {"country": "US", "subdivision": "US-NY"}}},
         "upstreams": {name: {"endpoints": [f"http://127.0.0.1:{port}"]} for name, port in ports.items()},
         "routes": {

@@ -61,7 +61,8 @@ class Connection(asyncio.Protocol):
 def response_of(name: str) -> bytes:
     body = (b'{"service":"%b","pad":"' % name.encode()).ljust(BODY_BYTES - 2, b"x") + b'"}'
     return (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nCache-Control: private, max-age=0\r\n"
+        b"HTTP/1.1 200 OK\r\nDate: Fri, 20 Nov 2026 12:00:00 GMT\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\nCache-Control: private, max-age=0\r\n"
         b'ETag: "abc123"\r\nVary: Accept-Encoding\r\nX-Served-By: %b\r\nSet-Cookie: sid=abc; Path=/; HttpOnly\r\n\r\n%b'
     ) % (len(body), name.encode(), body)
 

@@ -30,6 +30,7 @@ class ClientConnection:
     __slots__ = (
         "_advancing",
         "_closing",
+        "_left",
         "_lingered",
         "_message",
         "_parser",
@@ -62,6 +63,8 @@ class ClientConnection:
         self._closing = False
         self._lingered = 0
         self._unsent = 0
+        self._left = -1
+        """Requests that it may still bring; negative for any number."""
         self._advancing = False
         self.extra = extra
         """Lines that every response over this listener carries (HSTS), each ended by CRLF."""
@@ -93,6 +96,7 @@ class ClientConnection:
         if self.tls:
             self._identify()
         limits = plane.snapshot.limits
+        self._left = limits.requests_per_connection or -1
         self._parser = RequestParser(plane.request_table, limits.request_line, limits.request_head, limits.headers)
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         refusal = plane.admit(self)
@@ -174,6 +178,9 @@ class ClientConnection:
                     self._refuse(parser.error)  # its body is broken, and nothing of it has been forwarded yet
                     break
                 self.exchange = exchange = Exchange(self._plane, self, message, monotonic())
+                self._left -= 1
+                if not self._left:
+                    exchange.close_client = True
                 exchange.begin()
             elif parser.upgraded is not None:
                 parser.resume()
@@ -224,7 +231,8 @@ class ClientConnection:
         self._message = None
         self._tunnel = None
         if exchange.close_client or self._plane.draining:
-            self._close(unread=not exchange.message.complete)
+            # Behind the last that may be, more can be on its way: the client has not said that it ends.
+            self._close(unread=not exchange.message.complete or not self._left)
             return
         timeouts = self._plane.timeouts
         self.deadline = now + (timeouts.request_head if self._parser.in_head else timeouts.idle)

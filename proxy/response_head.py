@@ -41,8 +41,7 @@ def client_head(response: ResponseParser, *, to_http10: bool, close: bool, keep_
     lines.append(extra + b"\r\n")
     head = b"\r\n".join(lines)
     if b"\r\nDate: " not in head and b"\r\ndate:" not in head.lower():
-        lines.insert(1, DATES.line())  # RFC 9110 section 6.6.1: a recipient with a clock adds it
-        head = b"\r\n".join(lines)
+        return b"%b%b\r\n\r\n" % (head[:-2], DATES.line())  # RFC 9110 section 6.6.1: a recipient with a clock adds it
     return head
 
 

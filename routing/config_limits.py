@@ -39,6 +39,7 @@ class Limits(Model):
     body: Size = 0
     connections: Count = 10_000
     connections_per_client: Count = 0
+    requests_per_connection: Count = 1000
     per_endpoint: Count = 1024
     memory: Memory = "auto"
 

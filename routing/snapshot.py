@@ -207,6 +207,7 @@ class Limits:
     body: int = 0
     connections: int = 10_000
     connections_per_client: int = 0
+    requests_per_connection: int = 1000
     per_endpoint: int = 1024
     memory: int = AUTO
     response_head: int = 64 * 1024

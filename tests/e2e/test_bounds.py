@@ -39,7 +39,8 @@ def theatre(shared: Stage) -> Theatre:
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(shared.folder / "both.pem"))
     tls = {"certificate": str(shared.folder / "both.pem"), "key": str(shared.folder / "both.pem")}
     address = {"address": "127.0.0.1:0"}
-    gateway = shared.running({"blue": origin.url}, listen=[address, {**address, "tls": tls}])
+    endless = {"requests_per_connection": 0}
+    gateway = shared.running({"blue": origin.url}, listen=[address, {**address, "tls": tls}], limits=endless)
     with gateway.connect() as client:  # what a worker needs once counts as there before
         client.send(request(scenes.play(lambda connection, arrival: connection.answer(bytes(1 << 20)))))
         client.response()

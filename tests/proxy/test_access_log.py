@@ -83,7 +83,7 @@ def test_pipe_that_nobody_reads_loses_whole_lines_and_says_how_many(
 ) -> None:
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    scene = Scene()
+    scene = Scene(limits={"requests_per_connection": 0})
     log = scene.plane.access_log = AccessLog(str(path), 1.0, scene.plane.stats)
     client, origin = scene.ask()
     sent = 0

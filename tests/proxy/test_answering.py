@@ -70,7 +70,8 @@ def test_body_where_none_may_be_is_dropped_with_its_connection(method: bytes) ->
     client, origin = scene.ask(request(method=method))
     line = b"200 OK" if method == b"HEAD" else b"304 Not Modified"
     origin.send(b"HTTP/1.1 " + line + b"\r\nContent-Length: 2\r\n\r\nok")
-    assert client.received().endswith(b"Content-Length: 2\r\n\r\n")
+    head, body = split(client.received())
+    assert (head.count(b"\r\nContent-Length: 2"), body) == (1, b"")
     assert origin.transport.aborted
     assert not client.closed
 

@@ -125,6 +125,31 @@ def test_connection_is_kept_as_version_and_connection_field_say(raw: bytes, kept
         assert client.received().count(b"HTTP/1.1 200 ") == 2
 
 
+def test_last_request_that_a_connection_may_bring_closes_it() -> None:
+    scene = Scene(limits={"requests_per_connection": 3})
+    client, origin = scene.ask(targets(b"a", b"b"))
+    origin.send(OK).send(OK)
+    assert b"Connection" not in client.received()
+    client.send(targets(b"c", b"d"))
+    origin.received()
+    origin.send(OK)
+    assert client.head().get("Connection") == "close"
+    assert client.transport.half_closed  # what is behind is read on for a moment, and not answered
+    assert origin.received() == b""
+    client.send(targets(b"e")).finish()
+    assert client.closed
+    assert scene.at_rest
+
+
+def test_connection_without_a_limit_brings_any_number_of_requests() -> None:
+    scene = Scene(limits={"requests_per_connection": 0})
+    client, origin = scene.ask(GET)
+    for _ in range(1100):
+        origin.send(OK)
+        client.send(GET)
+    assert b"Connection" not in client.received()
+
+
 def test_upgrade_that_is_refused_is_followed_by_ordinary_requests() -> None:
     upgrade = request(b"Connection: upgrade", b"Upgrade: websocket")
     scene = Scene()

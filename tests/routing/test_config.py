@@ -137,6 +137,7 @@ def test_document_with_only_what_is_required_gets_the_contracts_defaults() -> No
         "body": 0,
         "connections": 10000,
         "connections_per_client": 0,
+        "requests_per_connection": 1000,
         "per_endpoint": 1024,
         "memory": "auto",
     }

@@ -142,13 +142,15 @@ class Load:
         while not self._stop:
             try:
                 wire.send(request(fields={**fields, "X-Number": str(next(self._numbers))}))
-                status = wire.response().status
+                response = wire.response()
             except (ClosedError, ConnectionError):
                 self.broken += 1
                 return
             with self._changed:
-                self.statuses.append(status)
+                self.statuses.append(response.status)
                 self._changed.notify_all()
+            if response.get("Connection") == "close":
+                return
 
     def next_number(self) -> int:
         """Requests sent from now on have this number or a higher one."""
