@@ -36,7 +36,7 @@ MODULES = (
     "proxy/fields.py",
     "proxy/plane.py",
     "proxy/pool.py",
-    "proxy/redirect.py",
+    "proxy/own_answer.py",
     "proxy/request_head.py",
     "proxy/request_parser.py",
     "proxy/response_head.py",

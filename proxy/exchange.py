@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from proxy import errors
 from proxy.answering import response_arrived
 from proxy.errors import ErrorKind
-from proxy.redirect import redirect
+from proxy.own_answer import answered_here
 from proxy.request_head import IDEMPOTENT, examine
 from proxy.request_parser import RequestMessage
 from proxy.response_parser import ResponseParser
@@ -131,8 +131,7 @@ class Exchange(Caller):
             message.client_ip = client_of(client, message.fields.get(b"x-forwarded-for"), snapshot.trusted)
         if snapshot.uses_geo:
             message.place = plane.geo.locate(message.client_ip)
-        if self.client.redirect:
-            redirect(self, self.client.redirect)
+        if answered_here(self):
             return
         if 0 < snapshot.limits.body < max(message.content_length, sum(map(len, message.body))):
             self.close_client = True

@@ -37,6 +37,7 @@ NEVER_LISTED = frozenset(
         b"connection",
         b"cookie",
         b"keep-alive",
+        b"max-forwards",
         b"te",
         b"traceparent",
         b"upgrade",
@@ -50,7 +51,7 @@ NEVER_LISTED = frozenset(
 
 REQUEST_SPECIALS = HOP_BY_HOP | {b"host", b"content-length", b"forwarded", b"via"}
 # Forwarded as they came, but looked at on the way.
-REQUEST_WATCHED = frozenset({b"cookie", b"expect", b"traceparent", b"x-request-id"})
+REQUEST_WATCHED = frozenset({b"cookie", b"expect", b"max-forwards", b"traceparent", b"x-request-id"})
 REQUEST_PREFIXES = (b"x-forwarded-", b"x-headgate-")
 
 RESPONSE_SPECIALS = HOP_BY_HOP | {b"content-length", b"trailer"}

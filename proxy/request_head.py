@@ -21,6 +21,7 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"SOURCE"})
 # What is written anew. A proxy's word for a client's certificate is never passed on: only what was verified here.
 _OWN_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-client-cert"})
+_MAX_FORWARDS = frozenset({b"max-forwards"})
 _VIA = b"1.1 headgate"
 _VIA_10 = b"1.0 headgate"
 
@@ -106,6 +107,17 @@ def _examine_target(message: RequestMessage, fields: dict[bytes, bytes]) -> Erro
     if mark:
         message.query = query
     return None
+
+
+def is_for_us(message: RequestMessage) -> bool:
+    """Whether Max-Forwards says that an OPTIONS request goes no further; else one less goes on (RFC 9110 section 7.6.2)."""
+    most = message.fields.get(b"max-forwards", b"")
+    if not most.isdigit():
+        return False  # what is no number says nothing
+    left = int(most[-18:])
+    if left > 0:
+        message.lines = [*without(message.lines, _MAX_FORWARDS), b"Max-Forwards: %d" % (left - 1)]
+    return left == 0
 
 
 def _is_websocket(message: RequestMessage, fields: dict[bytes, bytes]) -> bool:

@@ -146,6 +146,25 @@ def test_trailers_are_asked_for_where_the_client_asks_for_them() -> None:
     assert (head.get("TE"), head.get("Connection")) == ("trailers", "TE")
 
 
+@pytest.mark.parametrize(
+    ("line", "sent"), [(b"max-forwards: 7", ["6"]), (b"Max-Forwards: 1", ["0"]), (b"Max-Forwards: x", ["x"])]
+)
+def test_options_goes_on_with_one_hop_less(line: bytes, sent: list[str]) -> None:
+    """RFC 9110 section 7.6.2."""
+    assert Scene().forwarded(request(line, method=b"OPTIONS")).all("Max-Forwards") == sent
+    assert Scene().forwarded(request(line)).get("Max-Forwards") == line.split(b": ")[1].decode()
+
+
+@pytest.mark.parametrize("lines", [(b"Max-Forwards: 0",), (b"Connection: max-forwards", b"max-forwards: 00")])
+def test_options_that_goes_no_further_is_answered_here(lines: tuple[bytes, ...]) -> None:
+    scene = Scene()
+    client = scene.client().send(request(*lines, method=b"OPTIONS", target=b"*"))
+    head = client.head()
+    assert (head.start, client.closed, scene.dialled) == ("HTTP/1.1 204 No Content", False, [])
+    assert "OPTIONS" in (head.get("Allow") or "")
+    assert scene.at_rest
+
+
 def test_fields_of_the_gateway_are_added_for_a_client_nobody_vouches_for() -> None:
     head = Scene().forwarded(
         request(
