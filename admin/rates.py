@@ -160,6 +160,16 @@ class Rates:
                 found[upstream] = found.get(upstream, 0) + int(value)
         return found
 
+    def ejected(self) -> frozenset[tuple[str, str]]:
+        """(upstream, endpoint) of those that every worker has ejected, from the gauges `endpoint_ejected UPSTREAM ENDPOINT`."""
+        found = set()
+        for name, value in self.gauges().items():
+            metric, _, labels = name.partition(" ")
+            if metric == "endpoint_ejected" and value >= len(self.workers.workers):
+                upstream, _, endpoint = labels.partition(" ")
+                found.add((upstream, endpoint))
+        return frozenset(found)
+
     def _seconds(self, now: float) -> float:
         """A young gateway is not averaged with the time before it."""
         return max(1.0, min(WINDOW, now - self._started))

@@ -9,13 +9,13 @@ from dataclasses import asdict, replace
 from urllib.parse import quote, urlsplit
 
 from routing.conditions import Condition
-from routing.decide import Decision, Reason, decide, in_sample
+from routing.decide import Decision, Reason, decide, in_sample, may_go
 from routing.geo import Geo
 from routing.match import Match, MatchTable
 from routing.rate import RateBy, RateLimit
 from routing.request import NOWHERE, Request
 from routing.shadowing import Shadowing
-from routing.snapshot import CutbackMode, Flag, Route, Rule, Snapshot
+from routing.snapshot import CutbackMode, Flag, NoEndpoints, Route, Rule, Snapshot
 from routing.sticky import StickyBy
 from routing.weights import Draws, Split
 
@@ -71,6 +71,7 @@ def explain(snapshot: Snapshot, request: Request, draws: Draws) -> dict[str, obj
     split = _split_of(decision)
     random = split is not None and split.only < 0 and (decision.fresh or decision.bucket is None)
     upstream = split.upstreams[split.weights.index(max(split.weights))] if split and random else decision.upstream
+    upstream, without = _failed_over(snapshot, decision, upstream)
     rules = [_rule(rule, route, request, names, decision.rule) for rule in route.declared_rules]
     flags = [_flag(flag, request, decision) for flag in route.flags]
     shadow = None if route.shadow is None else _shadow(route.shadow, request, decision, draws)
@@ -85,6 +86,7 @@ def explain(snapshot: Snapshot, request: Request, draws: Draws) -> dict[str, obj
             *_cutback_sentences(route, names),
             *([] if route.cutback is not None else [line for rule in rules for line in _rule_sentences(rule)]),
             *_choice_sentences(decision, split, names, random),
+            *without,
             *(f"flag {flag['flag']} is {'on' if flag['on'] else 'off'}: {flag['why']}" for flag in flags),
             *([] if route.rate_limit is None else [_rate_limit(route.rate_limit, request)]),
             *([] if shadow is None else [f"shadow {shadow['upstream']!r}: {shadow['why']}"]),
@@ -95,6 +97,21 @@ def explain(snapshot: Snapshot, request: Request, draws: Draws) -> dict[str, obj
         "flags": flags,
         **asked,
     }
+
+
+def _failed_over(snapshot: Snapshot, decision: Decision, upstream: int) -> tuple[int, list[str]]:
+    """Where workers send what that upstream was to get, and why. One that has ejected an endpoint may do so on its own."""
+    chosen, stable = snapshot.upstreams[upstream], decision.route.stable
+    if chosen.in_rotation():
+        return upstream, []
+    if upstream != stable and may_go(decision.route, stable, decision):
+        name = snapshot.upstreams[stable].name
+        return stable, [f"{chosen.name!r} has no endpoint in rotation, so stable {name!r} takes its requests"]
+    opened = chosen.no_endpoints is NoEndpoints.FAIL_OPEN and any(
+        each.url not in chosen.drained for each in chosen.endpoints
+    )
+    what = "those that no person has drained are used all the same" if opened else "the answer is 503"
+    return upstream, [f"{chosen.name!r} has no endpoint in rotation, so {what}"]
 
 
 def _split_of(decision: Decision) -> Split | None:

@@ -74,14 +74,15 @@ async def get_status(call: Call) -> Reply:
 
 async def get_routes(call: Call) -> Reply:
     call.parameters(NoQuery)
-    gateway, rates = call.context.gateway, call.context.rates.window()
-    routes = [route_answer(call.context, name, rates) for name in gateway.config.routes]
+    gateway, rates, ejected = call.context.gateway, call.context.rates.window(), call.context.rates.ejected()
+    routes = [route_answer(call.context, name, rates, ejected) for name in gateway.config.routes]
     return Reply(RoutesAnswer(revision=gateway.revision, routes=routes), revision=gateway.revision)
 
 
 async def get_route(call: Call) -> Reply:
     call.parameters(NoQuery)
-    answer = route_answer(call.context, call.context.gateway.known(call.route), call.context.rates.window())
+    name, rates = call.context.gateway.known(call.route), call.context.rates
+    answer = route_answer(call.context, name, rates.window(), rates.ejected())
     return Reply(answer, revision=answer.revision)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from admin.api.models import (
@@ -73,7 +74,10 @@ def shadow_in(laid: Laid, name: str, diffs: Diffs) -> RouteShadow | NoShadow:
     )
 
 
-def route_answer(context: Context, name: str, rates: dict[Pair, Rate]) -> RouteAnswer:
+def route_answer(
+    context: Context, name: str, rates: dict[Pair, Rate], ejected: Collection[tuple[str, str]]
+) -> RouteAnswer:
+    """`rates` and `ejected` as `Rates` has them."""
     gateway = context.gateway
     laid, state = gateway.laid, gateway.state(name)
     route = gateway.config.routes[name]
@@ -94,7 +98,7 @@ def route_answer(context: Context, name: str, rates: dict[Pair, Rate]) -> RouteA
         shadow=shadow_in(laid, name, context.diffs),
         rollout=None,
         upstreams={
-            upstream: _route_upstream(gateway.snapshot, upstream, rates.get((name, upstream), NO_TRAFFIC))
+            upstream: _route_upstream(gateway.snapshot, upstream, rates.get((name, upstream), NO_TRAFFIC), ejected)
             for upstream in names
         },
         revision=gateway.route_revision(name),
@@ -110,15 +114,16 @@ def _reachable(snapshot: Snapshot, route: Route, document: declared.Route) -> li
     return list(dict.fromkeys([*names, *(document.weights or {})]))
 
 
-def _route_upstream(snapshot: Snapshot, name: str, rate: Rate) -> RouteUpstream:
+def _route_upstream(snapshot: Snapshot, name: str, rate: Rate, ejected: Collection[tuple[str, str]]) -> RouteUpstream:
     upstream = snapshot.upstream_named(name)
+    in_rotation = [] if upstream is None else upstream.in_rotation()
     return RouteUpstream(
         rps=rate.rps,
         error_rate=rate.error_rate,
         p50_ms=rate.p50_ms,
         p95_ms=rate.p95_ms,
         p99_ms=rate.p99_ms,
-        healthy=upstream is not None and bool(upstream.in_rotation()),
+        healthy=any((name, endpoint.url) not in ejected for endpoint in in_rotation),
         endpoints=[] if upstream is None else [endpoint.url for endpoint in upstream.endpoints],
     )
 

@@ -150,6 +150,8 @@ async def test_endpoint_out_of_rotation_shows_in_the_metrics(plane: Plane) -> No
     assert 'headgate_failovers_total{route="shop"} 4.0' in text
     shown = await upstream(plane)
     assert (states(shown), shown["healthy"]) == ({ONE: "ejected", TWO: "drained"}, False)
+    route = (await plane.call("GET", "/v1/routes/shop")).json
+    assert [route["upstreams"][name]["healthy"] for name in ("blue", "canary")] == [False, True]
 
 
 # What a change does to the state, without anything around it

@@ -14,7 +14,7 @@ from routing.decide import decide
 from routing.explain import explain, request_of
 from routing.geo import Geo, GeoSource
 from routing.request import NOWHERE, Place, Request
-from routing.snapshot import CutbackMode, Live, Snapshot
+from routing.snapshot import CutbackMode, Endpoints, Live, Snapshot
 from routing.weights import Draws
 from tests.routing.samples import document, get, snapshot, snapshot_of
 
