@@ -238,3 +238,18 @@ def test_explain_knows_which_clients_are_copied_by_client() -> None:
         for n in range(60)
     ]
     assert {True, False} == set(answers)
+
+
+@pytest.mark.parametrize("drained", [False, True])
+def test_explain_of_an_upstream_without_endpoints_in_rotation_says_where_its_requests_go(drained: bool) -> None:
+    def out(name: str) -> Endpoints:
+        urls = frozenset(endpoint.url for endpoint in SHOP.endpoints_of(name))
+        return Endpoints(drained=urls if drained else frozenset(), unhealthy=urls)
+
+    asked = get("/cart", x_canary="1")
+    answer = explained(SHOP.with_endpoints({"canary": out("canary")}), asked)
+    assert (answer["upstream"], answer["reason"]) == ("blue", "rule")
+    assert "'canary' has no endpoint in rotation, so stable 'blue' takes its requests" in answer["reasons"]
+    answer = explained(SHOP.with_endpoints({"blue": out("blue")}), get("/cart", cookie=signed(SHOP, 0)))
+    [said] = [line for line in answer["reasons"] if "in rotation" in line]
+    assert said.endswith("so the answer is 503" if drained else "are used all the same")
