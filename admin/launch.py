@@ -11,9 +11,20 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
-from admin.listeners import ListenError, adopt_sockets, open_sockets, tls_problem, workers_of
+from admin.listeners import (
+    Addresses,
+    ListenError,
+    WorkerSockets,
+    adopt_sockets,
+    keep_sockets,
+    kept_problem,
+    open_sockets,
+    tls_problem,
+    workers_of,
+)
 from admin.supervisor import Supervisor
 from admin.systemd import inherited_sockets
+from admin.upgrade import LeftOver, left_over
 from routing.config import Config
 from routing.document import ConfigError
 from routing.geo import check_database
@@ -38,7 +49,15 @@ def run_gateway(config_path: Path) -> int:
         return 1
 
 
-def _run(config_path: Path) -> int:
+def upgrade_problem(config_path: Path, kept: Addresses) -> str | None:
+    """Why these sources can't take over those sockets with that configuration, or None."""
+    try:
+        return kept_problem(_loaded(config_path), kept)
+    except LaunchError as error:
+        return str(error)
+
+
+def _loaded(config_path: Path) -> Config:
     try:
         config = load_file(config_path, os.environ)
     except ConfigError as error:
@@ -46,20 +65,30 @@ def _run(config_path: Path) -> int:
     problem = _file_problem(config)
     if problem is not None:
         raise LaunchError(problem)
-    state = Path(config.state.dir)
-    lock, writer = _lock_state(state)
-    inherited = inherited_sockets(os.environ)
+    return config
+
+
+def _sockets(config: Config, before: LeftOver | None) -> list[WorkerSockets]:
     try:
-        slots = (
-            adopt_sockets(config, workers_of(config), inherited)
-            if inherited
-            else open_sockets(config, workers_of(config))
-        )
+        if before is not None:
+            return keep_sockets(config, before.sockets, outlive_us=before.outlive_us)
+        inherited = inherited_sockets(os.environ)
+        if inherited:
+            return adopt_sockets(config, workers_of(config), inherited)
+        return open_sockets(config, workers_of(config))
     except ListenError as error:
         raise LaunchError(str(error)) from error
 
+
+def _run(config_path: Path) -> int:
+    config = _loaded(config_path)
+    before = left_over(os.environ)
+    state = Path(config.state.dir)
+    lock, writer = _lock_state(state)
+    slots = _sockets(config, before)
+
     async def supervise() -> int:
-        return await Supervisor(config_path, state, config.timeouts.drain, slots, writer).run()
+        return await Supervisor(config_path, state, config.timeouts.drain, slots, writer, before).run()
 
     try:
         return asyncio.run(supervise())

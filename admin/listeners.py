@@ -91,6 +91,34 @@ def tls_problem(listen: Listen) -> str | None:
     return None
 
 
+Addresses = list[list[tuple[str, int]]]
+"""Of the sockets of each worker, in the order of `listen`."""
+
+
+def kept_problem(config: Config, kept: Addresses) -> str | None:
+    """Why an upgrade with this configuration can't go on with those sockets: closing one would reset who waits in its queue."""
+    if workers_of(config) != len(kept) or any(len(addresses) != len(config.listen) for addresses in kept):
+        return "listen, workers: an upgrade keeps them as they are; stop and start to change them"
+    for addresses in kept:
+        for number, (listen, (host, port)) in enumerate(zip(config.listen, addresses, strict=True)):
+            if host != listen.address.host or listen.address.port not in (0, port):
+                return f"listen[{number}]: an upgrade keeps {host}:{port}; stop and start to change it"
+    return None
+
+
+def keep_sockets(config: Config, kept: list[list[socket.socket]], *, outlive_us: bool) -> list[WorkerSockets]:
+    """Those of before an upgrade, one list a worker. Raises ListenError."""
+    problem = kept_problem(config, [[sock.getsockname()[:2] for sock in sockets] for sockets in kept])
+    if problem is not None:
+        raise ListenError(problem)
+    return [
+        WorkerSockets(
+            sockets, [_settings(listen, sock) for listen, sock in zip(config.listen, sockets, strict=True)], outlive_us
+        )
+        for sockets in kept
+    ]
+
+
 def open_sockets(config: Config, workers: int) -> list[WorkerSockets]:
     """Raises ListenError naming the address. A port of 0 is chosen once and then the same for all workers."""
     slots = [WorkerSockets([], []) for _ in range(workers)]

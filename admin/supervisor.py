@@ -20,13 +20,13 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from pathlib import Path
 
-import orjson
-
 from admin.broadcast import Broadcast, Round
 from admin.child import Child
 from admin.crash_loops import CrashLoops
 from admin.listeners import WorkerSockets
+from admin.log_line import say
 from admin.systemd import Notifier
+from admin.upgrade import LeftOver, upgrade
 from proxy import shared
 from proxy.control import (
     Ack,
@@ -67,16 +67,23 @@ class Phase(Enum):
 
 class Supervisor:
     """`state` is the state folder, `drain_seconds` what SIGTERM gives requests under way, `slots` the sockets, one set a
-    worker, `lock` a descriptor that admin is to hold as long as it lives."""
+    worker, `lock` a descriptor that admin is to hold as long as it lives, `left_over` what is there of before an upgrade."""
 
     def __init__(
-        self, config_path: Path, state: Path, drain_seconds: float, slots: list[WorkerSockets], lock: int | None = None
+        self,
+        config_path: Path,
+        state: Path,
+        drain_seconds: float,
+        slots: list[WorkerSockets],
+        lock: int | None = None,
+        left_over: LeftOver | None = None,
     ) -> None:
         self._config_path = config_path
         self._state = state
         self._drain_seconds = drain_seconds
         self._slots = slots
         self._lock = lock
+        self._left_over = left_over or LeftOver()
         self._phase = Phase.STARTING
         self._workers: dict[int, Child] = {}
         self._broadcast = Broadcast(lambda number, message: self._workers[number].send(message), self._round_through)
@@ -97,8 +104,10 @@ class Supervisor:
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
-        for name, handler in (("SIGTERM", self._terminate), ("SIGINT", self._terminate), ("SIGHUP", self._reload)):
-            loop.add_signal_handler(signal.Signals[name], handler)
+        for end in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(end, self._terminate)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGUSR2, self._upgrade)
         await self._start_admin()
         for number in range(len(self._slots)):
             await self._start_worker(number)
@@ -145,7 +154,7 @@ class Supervisor:
                 self._tell_workers()
             case Ack() | Nack():
                 if not self._broadcast.answered(self._number(child), message, time.monotonic()):
-                    self._log("error", "worker could not take live state; killed", worker=self._number(child))
+                    say("error", "worker could not take live state; killed", worker=self._number(child))
                     child.end()
             case Failed(reason):
                 self._failed(child, reason)
@@ -157,7 +166,7 @@ class Supervisor:
             self._stop_the_others_after_workers()
             return
         self._restarts += 1
-        self._log("error", "worker exited", worker=number, status=child.exit_status)
+        say("error", "worker exited", worker=number, status=child.exit_status)
         self._tell_workers()
         self._restart(child, lambda: self._start_worker(number))
 
@@ -188,7 +197,7 @@ class Supervisor:
         if self._phase is Phase.STOPPING:
             self._done.set()
             return
-        self._log("error", "admin exited; workers serve on", status=child.exit_status)
+        say("error", "admin exited; workers serve on", status=child.exit_status)
         self._notifier.reloaded()
         if self._phase is Phase.STARTING:
             self._fail("the admin process ended before the gateway was running")
@@ -238,16 +247,16 @@ class Supervisor:
                 child.ready = True
                 self._tell_workers()
             case Nack(revision, error):
-                self._log("error", "the shadow process could not take a revision", revision=revision, error=error)
+                say("error", "the shadow process could not take a revision", revision=revision, error=error)
             case Failed(reason):
-                self._log("error", "child cannot run", child=child.name, reason=reason)
+                say("error", "child cannot run", child=child.name, reason=reason)
 
     def _shadow_exited(self, child: Child) -> None:
         if self._phase is Phase.STOPPING:
             self._stop_the_others_after_workers()
             return
         self._shadow_restarts += 1
-        self._log("error", "shadow exited; nothing is copied until it is back", status=child.exit_status)
+        say("error", "shadow exited; nothing is copied until it is back", status=child.exit_status)
         self._tell_workers()
         self._restart(child, self._start_shadow)
 
@@ -264,10 +273,12 @@ class Supervisor:
     # Publishing
 
     def _publish(self, publish: Publish) -> None:
+        if self._phase is Phase.RUNNING and (publish.live or publish.snapshot is not None):
+            self._left_over.end()  # nobody could tell them
         up = {number for number, child in self._workers.items() if child.up and not child.exited}
         round_ = self._broadcast.publish(publish, up, time.monotonic())
         if round_ is None:
-            self._log("error", "live state published before any snapshot", revision=publish.revision)
+            say("error", "live state published before any snapshot", revision=publish.revision)
         else:
             asyncio.get_running_loop().call_later(ACK_SECONDS, self._end_late, round_)
             self._tell_shadow(publish)
@@ -279,7 +290,7 @@ class Supervisor:
 
     def _end_late(self, round_: Round) -> None:
         for number in self._broadcast.late(round_):
-            self._log("error", "worker did not acknowledge; killed", worker=number, revision=round_.revision)
+            say("error", "worker did not acknowledge; killed", worker=number, revision=round_.revision)
             self._workers[number].end()
 
     # Trouble
@@ -289,25 +300,23 @@ class Supervisor:
         container paused, a machine asleep), so were they: silence counts from now on."""
         now = time.monotonic()
         if now - self._watched > 2 * WATCH_SECONDS:
-            self._excuse(now)
+            for child in self._children():
+                child.excuse(now)
         self._watched = now
         self._notifier.alive(now)
+        self._left_over.reap()
         for child in self._children():
             if child.silent(now):
-                self._log("error", "child fell silent; killed", child=child.name, pid=child.pid)
+                say("error", "child fell silent; killed", child=child.name, pid=child.pid)
                 child.kill()
             elif not child.exited and self._crash_loops.lived(child.name, child.age):
                 self._tell_workers()
         asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
 
-    def _excuse(self, now: float) -> None:
-        for child in self._children():
-            child.excuse(now)
-
     def _restart(self, child: Child, start: Callable[[], Awaitable[None]]) -> None:
         delay = self._crash_loops.died(child.name, child.age)
         if delay:
-            self._log("error", "child dies again and again", child=child.name, pause=delay)
+            say("error", "child dies again and again", child=child.name, pause=delay)
             self._tell_workers()
 
         async def later() -> None:
@@ -318,7 +327,7 @@ class Supervisor:
         spawn(later(), f"restart {child.name}", self._crashed)
 
     def _failed(self, child: Child, reason: str) -> None:
-        self._log("error", "child cannot run", child=child.name, reason=reason)
+        say("error", "child cannot run", child=child.name, reason=reason)
         if self._phase is Phase.STARTING:
             self._fail(reason)
 
@@ -328,21 +337,25 @@ class Supervisor:
             print(f"headgate: {reason}", file=sys.stderr)
             self._exit_code = 1
             self._phase = Phase.STOPPING
-            self._kill_all()
-            self._done.set()
+            self._end()
 
     def _crashed(self, error: BaseException) -> None:
-        self._log("error", "supervisor task failed", error=f"{type(error).__name__}: {error}")
+        say("error", "supervisor task failed", error=f"{type(error).__name__}: {error}")
 
     def _check_running(self) -> None:
         if self._phase is Phase.STARTING and self._admin_ready and all(c.ready for c in self._workers.values()):
             self._phase = Phase.RUNNING
             addresses = [listener.address for listener in self._slots[0].listeners]
-            self._log("info", "serving", addresses=addresses, workers=len(self._workers), pid=os.getpid())
+            say("info", "serving", addresses=addresses, workers=len(self._workers), pid=os.getpid())
             self._notifier.serving()
             self._ensure_shadow()
 
     # Signals
+
+    def _upgrade(self) -> None:
+        if self._phase is Phase.RUNNING:
+            pids = [child.pid for child in self._children() if not child.exited]
+            spawn(upgrade(self._config_path, self._slots, pids), "upgrade", self._crashed)
 
     def _reload(self) -> None:
         if self._admin is not None and self._admin.up and not self._admin.exited:
@@ -351,24 +364,22 @@ class Supervisor:
 
     def _terminate(self) -> None:
         if self._phase is Phase.STOPPING:
-            self._kill_all()
-            self._done.set()
+            self._end()
             return
         self._phase = Phase.STOPPING
-        self._log("info", "draining", seconds=self._drain_seconds)
+        say("info", "draining", seconds=self._drain_seconds)
         self._notifier.stopping()
         self._tell_workers()  # readiness first
-        kept = all(slot.outlive_us for slot in self._slots)
         for slot in self._slots:
             slot.refuse_new()
         for child in self._workers.values():
             if not child.exited:
-                child.send(Drain(self._drain_seconds, handed_over=kept))
+                child.send(Drain(self._drain_seconds, handed_over=any(slot.outlive_us for slot in self._slots)))
         for slot in self._slots:
             slot.close()
         loop = asyncio.get_running_loop()
         shadow = 2 * SHADOW_DRAIN_SECONDS if self._shadow is not None else 0.0
-        loop.call_later(self._drain_seconds + shadow + 2.0, self._drain_is_over)
+        loop.call_later(self._drain_seconds + shadow + 2.0, self._end)
         self._stop_the_others_after_workers()
 
     def _stop_the_others_after_workers(self) -> None:
@@ -383,15 +394,7 @@ class Supervisor:
         else:
             self._done.set()
 
-    def _drain_is_over(self) -> None:
-        self._kill_all()
-        self._done.set()
-
-    def _kill_all(self) -> None:
+    def _end(self) -> None:
         for child in self._children():
             child.kill()
-
-    def _log(self, level: str, event: str, **fields: object) -> None:
-        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "level": level, "event": event, **fields}
-        sys.stderr.write(orjson.dumps(line).decode() + "\n")
-        sys.stderr.flush()
+        self._done.set()

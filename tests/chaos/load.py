@@ -29,10 +29,13 @@ class Failure:
 
 
 class Load:
-    """`clients` connections at a time, each with one request after another, from a thread of its own."""
+    """`clients` connections at a time, each for so many `requests`, one after another; from a thread of its own."""
 
-    def __init__(self, address: Callable[[], tuple[str, int]], clients: int) -> None:
+    def __init__(
+        self, address: Callable[[], tuple[str, int]], clients: int, requests: int = REQUESTS_PER_CONNECTION
+    ) -> None:
         self._address = address
+        self._requests = requests
         self._numbers = itertools.count(1)
         self._stop = False
         self.answered = 0
@@ -60,7 +63,7 @@ class Load:
                 await asyncio.sleep(0.02)
                 continue
             try:
-                for _ in range(REQUESTS_PER_CONNECTION):
+                for _ in range(self._requests):
                     if self._stop or not await self._request(reader, writer):
                         break
             finally:
