@@ -33,6 +33,7 @@ COMMANDS = {
     "explain": "explain",
     "audit": "audit",
     "health": "health",
+    "upgrade": "upgrade",
     "version": "version",
 }
 

@@ -130,6 +130,9 @@ def _lock_state(folder: Path) -> tuple[int, int]:
         os.close(gateway)
         os.close(writer)
         raise LaunchError(f"state: {folder} is in use by another gateway")
+    # Whose it is, for `headgate upgrade`: process id, and a stamp that tells one launch of it from the next.
+    os.ftruncate(gateway, 0)
+    os.pwrite(gateway, f"{os.getpid()} {time.time_ns()}\n".encode(), 0)
     return gateway, writer
 
 

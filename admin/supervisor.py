@@ -367,7 +367,6 @@ class Supervisor:
             self._end()
             return
         self._phase = Phase.STOPPING
-        say("info", "draining", seconds=self._drain_seconds)
         self._notifier.stopping()
         self._tell_workers()  # readiness first
         for slot in self._slots:
@@ -375,6 +374,7 @@ class Supervisor:
         for child in self._workers.values():
             if not child.exited:
                 child.send(Drain(self._drain_seconds, handed_over=any(slot.outlive_us for slot in self._slots)))
+        say("info", "draining", seconds=self._drain_seconds)
         for slot in self._slots:
             slot.close()
         loop = asyncio.get_running_loop()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -96,6 +98,19 @@ def test_upgrade_that_could_not_run_is_not_begun(stage: Stage, change: str) -> N
     gateway.logged("not upgraded: the new version or its configuration cannot run", after=mark)
     assert gateway.get()[0] == 200
     assert gateway.by_title() == before
+
+
+def test_command_upgrades_the_gateway_of_a_state_folder_and_waits_for_it(stage: Stage) -> None:
+    gateway = stage.running({"blue": stage.origin().url})
+    before = gateway.worker()
+    command = [sys.executable, "-P", "-m", "admin.cli", "upgrade", "--state", str(gateway.state)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "upgraded\n"
+    assert gateway.worker() != before
+    assert gateway.get()[0] == 200
+    gateway.stop()
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "no gateway runs" in refused.stderr
 
 
 def test_upgraded_gateway_can_be_stopped_and_upgraded_again(stage: Stage) -> None:
