@@ -216,7 +216,7 @@ def test_client_that_leaves_ends_the_connection_to_the_upstream(theatre: Theatre
 
 def test_pipelined_requests_are_answered_in_order_wherever_reads_cut_them(theatre: Theatre) -> None:
     target = theatre.scenes.play(lambda connection, arrival: connection.answer(arrival.target.encode()))
-    number = 3000
+    number = 900  # below limits.requests_per_connection
     with theatre.gateway.connect() as client:
         data = b"".join(request(f"{target}?{each}", fields={"X-Filling": "x" * 100}) for each in range(number))
         sending = threading.Thread(target=client.send, args=(data,))
