@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
+
+from admin.log_line import LogStream
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -26,7 +28,7 @@ def start_logging(process: str) -> Logger:
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     return cast(Logger, structlog.get_logger().bind(process=process))
