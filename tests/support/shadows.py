@@ -109,6 +109,8 @@ def _document(upstreams: Mapping[str, Any], shadows: Mapping[str, Any], top: Map
         "admin": {"address": "127.0.0.1:0"},
         "upstreams": {name: {"endpoints": [own]} if isinstance(own, str) else own for name, own in upstreams.items()},
         "routes": routes,
+        # Clients here pipeline over one connection for as long as a test takes.
+        "limits": {"requests_per_connection": 0},
         **top,
     }
 
