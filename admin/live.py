@@ -1,6 +1,6 @@
 """What a change does to a route's live state. Pure: no store, no clock, no network.
 
-A route's live state has four independent parts, all absent at first:
+A route's live state has five independent parts, all absent at first:
 
     weights   set by `PUT …/weights`; replaced by the next; dropped when the file's own weights or stable change,
               or when they name an upstream that is gone
@@ -9,6 +9,7 @@ A route's live state has four independent parts, all absent at first:
               the configuration no longer allows it
     since     the revision at which the route's diffs were last started afresh: by `DELETE …/diffs`, and by another shadow
               upstream, whose answers have nothing to do with those of the one before
+    judged    set where a rollout begins, ended with it: workers then count what it is judged by
 
 Setting weights while cut back is accepted and changes nothing in force until the cutback ends.
 """
@@ -76,6 +77,7 @@ class RouteState:
     cutback: LiveCutback | None = None
     shadow: LiveShadow | None = None
     since: int = 0
+    judged: bool = False
 
     def overlay(self, route: str) -> Live:
         """What a worker needs of it: neither stamps nor fingerprints."""
@@ -84,6 +86,7 @@ class RouteState:
             cutback=None if self.cutback is None else self.cutback.mode,
             shadow=None if self.shadow is None else shadowing(route, self.shadow.shadow),
             since=self.since,
+            judged=self.judged,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -102,6 +105,7 @@ class RouteState:
                 **stamp_to_json(shadow.stamp),
             },
             "since": self.since,
+            "judged": self.judged,
         }
 
     @classmethod
@@ -118,7 +122,8 @@ class RouteState:
             else LiveShadow(
                 shadow["given"], Shadow.model_validate(shadow["shadow"]), shadow["declared"], stamp_from_json(shadow)
             ),
-            value.get("since", 0),  # a row of 0.1 has neither
+            value.get("since", 0),  # a row of 0.1 has none of these
+            bool(value.get("judged", False)),
         )
 
 
@@ -254,7 +259,7 @@ def of_overlay(state: RouteState, live: Live, stamp: Stamp, route: str) -> Route
         if live.shadow is not None:
             keys = _document_of(live.shadow)
             shadow = LiveShadow(keys, Shadow.model_validate(keys), "", stamp)
-    return RouteState(weights, cutback, shadow, live.since)
+    return RouteState(weights, cutback, shadow, live.since, live.judged)
 
 
 def _document_of(shadow: Shadowing) -> dict[str, Any]:

@@ -161,12 +161,14 @@ class Live:
     `shadow` None means the declared shadow, or none; `since` is the revision at which its diffs were last started afresh.
     """
 
+    `judged` while a rollout of the route is under way: workers count what it is judged by (proxy/arms.py).
     weights: tuple[tuple[str, float], ...] | None = None
     cutback: CutbackMode | None = None
     shadow: Shadowing | None = None
     since: int = 0
 
 
+    judged: bool = False
 AS_DECLARED = Live()
 
 
@@ -194,6 +196,7 @@ class Route:
     rate_limit: RateLimit | None = None
 
     def splits(self) -> set[Split]:
+    judged: bool = False
         return {self.split, *(rule.split for rule in self.rules)}
 
 
@@ -319,7 +322,9 @@ def _lay(index_of: Mapping[str, int], route: Route, live: Live) -> Route:
     shadow = route.declared_shadow if live.shadow is None else live.shadow
     if shadow is not None and shadow.since != live.since:
         shadow = replace(shadow, since=live.since)
-    return replace(route, split=split, rules=rules, cutback=live.cutback, closed=closed, shadow=shadow)
+    return replace(
+        route, split=split, rules=rules, cutback=live.cutback, closed=closed, shadow=shadow, judged=live.judged
+    )
 
 
 def _without(rule: Rule, closed: frozenset[int]) -> Rule | None:

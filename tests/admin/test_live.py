@@ -139,7 +139,8 @@ def test_weights_taken_over_are_laid_over_what_is_declared_then() -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [UNCHANGED, WEIGHTED, RouteState(None, WEIGHTED.cutback), RouteState(WEIGHTED.weights)]
+    "state",
+    [UNCHANGED, WEIGHTED, RouteState(None, WEIGHTED.cutback), RouteState(WEIGHTED.weights), RouteState(judged=True)],
 )
 def test_a_state_comes_back_from_json_as_it_was(state: RouteState) -> None:
     assert RouteState.from_json(json.loads(json.dumps(state.to_json()))) == state
@@ -156,8 +157,14 @@ def test_live_keys_of_a_shadow_come_back_from_json_and_are_laid_over_what_is_dec
     assert (shadow.upstream, shadow.control, shadow.percent, shadow.timeout) == ("canary", "green", 50.0, 2.0)
 
 
-def test_a_state_stored_before_there_were_shadows_is_read() -> None:
+def test_a_state_stored_before_there_were_shadows_or_rollouts_is_read() -> None:
     assert RouteState.from_json({"weights": None, "cutback": None}) == UNCHANGED
+
+
+def test_what_the_workers_know_of_being_judged_is_taken_over() -> None:
+    judged = RouteState(judged=True)
+    assert of_overlay(UNCHANGED, judged.overlay("shop"), LATER, "shop") == judged
+    assert of_overlay(judged, Live(), LATER, "shop") == UNCHANGED
 
 
 def test_a_shadow_taken_over_from_the_workers_is_the_same_shadow() -> None:

@@ -223,11 +223,13 @@ def test_live_state_of_an_unknown_route_changes_nothing() -> None:
 
 def test_live_state_of_one_route_leaves_the_others_untouched() -> None:
     compiled = snapshot_of(document(one={"stable": "blue"}, two={"stable": "green", "match": {"path_prefix": "/two"}}))
-    changed = compiled.with_live("two", Live((("canary", 1.0),), None))
+    changed = compiled.with_live("two", Live((("canary", 1.0),), None, judged=True))
     assert changed.routes[0] is compiled.routes[0]
     assert changed.table is compiled.table
     assert decided(changed, get("/two")) == ("canary", Reason.WEIGHT)
     assert changed.splits() != compiled.splits()
+    assert [route.judged for route in changed.routes] == [False, True]
+    assert not changed.with_live("two", AS_DECLARED).routes[1].judged
 
 
 def test_live_state_of_all_routes_is_laid_in_one_pass() -> None:
