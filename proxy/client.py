@@ -24,12 +24,18 @@ LINGER_SECONDS = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
 HIGH_WATER = 64 * 1024
 LOW_WATER = 16 * 1024
+# How long a body may come more slowly than `limits.body_rate`, from its first bytes behind the head on; no longer than it may
+# stand still.
+BODY_GRACE = 10.0
+# Of TLS nothing is read before a record is whole: so much may be here and unseen (RFC 8446 section 5.2).
+TLS_RECORD = 16 * 1024
 
 
 class ClientConnection:
     __slots__ = (
         "_advancing",
         "_closing",
+        "_held",
         "_left",
         "_lingered",
         "_message",
@@ -40,6 +46,7 @@ class ClientConnection:
         "_tunnel",
         "_unsent",
         "_writable",
+        "body_due",
         "certificate",
         "deadline",
         "exchange",
@@ -81,6 +88,10 @@ class ClientConnection:
         self.exchange: Exchange | None = None
         self._message: RequestMessage | None = None
         self._tunnel: Tunnel | None = None
+        self.body_due = NEVER
+        """When its request's body will have come too slowly, if nothing more of it comes."""
+        self._held = NEVER
+        """Since when nothing is read."""
 
     # asyncio.Protocol
 
@@ -130,6 +141,8 @@ class ClientConnection:
                 self.exchange.bad_body(parser.error)
                 return
             self.exchange.body_arrived()
+            if not message.complete:
+                self._body_read(len(data))
         if self.exchange is None:
             self._advance()
         if parser.backlog and (self.exchange is not None or not self._writable):
@@ -198,6 +211,32 @@ class ClientConnection:
         self.write(errors.response(kind, close=True, head_only=False))
         self._close()
 
+    # A body's time
+
+    def _body_read(self, size: int) -> None:
+        """So much came of a body whose end did not. Each `body_rate` bytes are worth a second, and of those a client keeps no
+        more than it may stand still anyway. `Plane.now` is exact enough."""
+        rate, exchange = self._plane.snapshot.limits.body_rate, self.exchange
+        if not rate or exchange is None or exchange.connection is None:
+            self.body_due = NEVER
+            return  # what stands in line has no clock
+        now, most = self._plane.now, self._plane.timeouts.request_body
+        unseen = TLS_RECORD / rate if self.tls else 0.0
+        due = self.body_due
+        if due == NEVER:
+            due = now + min(BODY_GRACE, most) + unseen
+        self.body_due = due = min(due + size / rate, now + most + unseen)
+        if not self._reading:
+            return
+        if due <= now:
+            exchange.timed_out()  # not left to the sweep: until then, a response under way may set another deadline
+        else:
+            self.deadline = min(self.deadline, due)
+
+    def _body_under_way(self) -> bool:
+        exchange = self.exchange
+        return exchange is not None and exchange.connection is not None and not exchange.request_done
+
     # For the exchange
 
     def write(self, data: bytes) -> None:
@@ -207,13 +246,20 @@ class ClientConnection:
     def pause(self) -> None:
         if self._reading and not self._transport.is_closing():
             self._reading = False
+            self._held = self._plane.now
             self._transport.pause_reading()
+            if self._body_under_way():
+                self.deadline = self._held + self._plane.timeouts.request_body
 
     def resume(self) -> None:
         """Reads on, unless enough is kept for later: each request sent would let in another read's worth of requests."""
         if not self._reading and not self._transport.is_closing() and (self._closing or not self._parser.backlog):
             self._reading = True
             self._transport.resume_reading()
+            if self._body_under_way():  # the time in which it was not read doesn't count against the client
+                now = self._plane.now
+                self.body_due += now - self._held
+                self.deadline = min(now + self._plane.timeouts.request_body, self.body_due)
 
     @property
     def reading(self) -> bool:
@@ -230,6 +276,7 @@ class ClientConnection:
         self.exchange = None
         self._message = None
         self._tunnel = None
+        self.body_due = NEVER
         if exchange.close_client or self._plane.draining:
             # Behind the last that may be, more can be on its way: the client has not said that it ends.
             self._close(unread=not exchange.message.complete or not self._left)

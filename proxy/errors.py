@@ -29,6 +29,7 @@ class ErrorKind(Enum):
     NO_ROUTE = ("no_route", 404, Side.CLIENT, "No route takes this request.")
     METHOD_NOT_ALLOWED = ("method_not_allowed", 405, Side.CLIENT, "The gateway does not forward this method.")
     REQUEST_TIMEOUT = ("request_timeout", 408, Side.CLIENT, "The request did not arrive in time.")
+    SLOW_BODY = ("slow_body", 408, Side.CLIENT, "The request's body comes more slowly than the gateway allows.")
     BODY_TOO_LARGE = ("body_too_large", 413, Side.CLIENT, "The request's body is larger than the gateway allows.")
     TARGET_TOO_LONG = ("target_too_long", 414, Side.CLIENT, "The request's target is longer than the gateway allows.")
     RATE_LIMITED = ("rate_limited", 429, Side.CLIENT, "The client sends more requests than the route allows it.")

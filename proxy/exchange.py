@@ -311,7 +311,7 @@ class Exchange(Caller):
         if self.waiting:
             self.fail(ErrorKind.OVERLOADED)
         elif not self.message.complete and self.client.reading:
-            self.fail(ErrorKind.REQUEST_TIMEOUT)
+            self.fail(ErrorKind.SLOW_BODY if self.client.body_due <= self.plane.now else ErrorKind.REQUEST_TIMEOUT)
         else:
             if not self.response_started:  # after that it may be the client that takes nothing
                 self.plane.endpoint_failed(self.pool)

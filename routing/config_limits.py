@@ -37,6 +37,7 @@ class Limits(Model):
     request_head: Size = 32 * 1024
     headers: Count = 100
     body: Size = 0
+    body_rate: Size = 500
     connections: Count = 10_000
     connections_per_client: Count = 0
     requests_per_connection: Count = 1000

@@ -202,12 +202,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes and counts; 0 is no limit. `memory` may be AUTO, a share of what the machine has."""
+    """Bytes (`body_rate`: a second) and counts; 0 is no limit. `memory` may be AUTO, a share of what the machine has."""
 
     request_line: int = 8 * 1024
     request_head: int = 32 * 1024
     headers: int = 100
     body: int = 0
+    body_rate: int = 500
     connections: int = 10_000
     connections_per_client: int = 0
     requests_per_connection: int = 1000

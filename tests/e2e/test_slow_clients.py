@@ -1,4 +1,4 @@
-"""Slow loris: heads that come byte by byte cost the others nothing, and each is cut when its time is over.
+"""Slow loris: heads and bodies that come byte by byte cost the others nothing, and each is cut when its time is over.
 
 `HEADGATE_SLOW_CLIENTS=10000` in the environment makes it as many; that wants 25,000 open files.
 """
@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.stage import Stage
-from tests.support.wire import PATIENCE
+from tests.support.wire import PATIENCE, request
 
 SLOW_CLIENTS = int(os.environ.get("HEADGATE_SLOW_CLIENTS", "1000"))
 BEGINNING = b"GET /slow HTTP/1.1\r\nHost: shop.example\r\nX-Long: "
@@ -90,3 +90,23 @@ def test_dripping_heads_are_all_cut_and_everybody_else_is_served(stage: Stage) -
     with gateway.connect() as client:
         client.send(b"GET /other HTTP/1.1\r\nHost: shop.example\r\n\r\n")
         assert client.response().status == 200
+
+
+def test_body_that_drips_gets_408_and_is_counted(stage: Stage) -> None:
+    """Each byte is in time for `request_body`; all of them together are too few."""
+    origin = stage.origin()
+    gateway = stage.running({"blue": origin.url}, timeouts={"request_body": "1s"}, limits={"body_rate": "1MiB"})
+    with gateway.connect() as client:
+        client.send(request(method="POST", fields={"Content-Length": "1000000"}))
+        while not select.select([client.sock], [], [], 0.05)[0]:
+            client.send(b"b")
+        answer = client.response()
+        assert (answer.status, answer.get("X-Headgate-Error")) == (408, "slow_body")
+        client.wait_closed()
+    assert gateway.get()[0] == 200
+    gateway.until(lambda: b'headgate_gateway_errors_total{kind="slow_body"} 1.0' in metrics(gateway), "the count")
+
+
+def metrics(gateway: Gateway) -> bytes:
+    with gateway.admin() as client:
+        return client.exchange("GET", "/metrics")[1]

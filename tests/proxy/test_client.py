@@ -314,7 +314,7 @@ def test_empty_lines_do_not_keep_a_connection() -> None:
 
 
 def test_body_that_stops_coming_times_out() -> None:
-    scene = Scene(timeouts=TIMEOUTS)
+    scene = Scene(timeouts=TIMEOUTS, limits={"body_rate": 0})
     client, origin = scene.ask(POST)
     scene.pass_time(15)
     client.send(b"d")

@@ -135,6 +135,7 @@ def test_document_with_only_what_is_required_gets_the_contracts_defaults() -> No
         "request_head": 32768,
         "headers": 100,
         "body": 0,
+        "body_rate": 500,
         "connections": 10000,
         "connections_per_client": 0,
         "requests_per_connection": 1000,
