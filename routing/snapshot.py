@@ -159,16 +159,16 @@ class Live:
 
     `weights` None means the declared ones. A name given a weight of 0 here is closed: rules don't send there either.
     `shadow` None means the declared shadow, or none; `since` is the revision at which its diffs were last started afresh.
+    `judged` while a rollout of the route is under way: workers count what it is judged by (proxy/arms.py).
     """
 
-    `judged` while a rollout of the route is under way: workers count what it is judged by (proxy/arms.py).
     weights: tuple[tuple[str, float], ...] | None = None
     cutback: CutbackMode | None = None
     shadow: Shadowing | None = None
     since: int = 0
-
-
     judged: bool = False
+
+
 AS_DECLARED = Live()
 
 
@@ -194,9 +194,9 @@ class Route:
     declared_shadow: Shadowing | None = None
     shadow: Shadowing | None = None
     rate_limit: RateLimit | None = None
+    judged: bool = False
 
     def splits(self) -> set[Split]:
-    judged: bool = False
         return {self.split, *(rule.split for rule in self.rules)}
 
 
