@@ -14,10 +14,11 @@ from proxy.dial import dial
 from proxy.errors import ErrorKind
 from proxy.fields import REQUEST_PREFIXES, REQUEST_SPECIALS, REQUEST_WATCHED, FieldTable
 from proxy.gcra import RateTable
-from proxy.pool import Pool, Upstreams
+from proxy.pool import Pool
 from proxy.pressure import NO_COPIES, NO_KEEPING, NO_REQUESTS
 from proxy.response_head import response_table
 from proxy.response_parser import ResponseParser
+from proxy.rotation import Upstreams
 from proxy.shared import ClientCounts
 from proxy.stats import Tally, WorkerStats
 from proxy.tasks import spawn
@@ -102,7 +103,7 @@ class Plane:
             if log is not None:
                 log.close()
         self.timeouts = snapshot.timeouts
-        self.upstreams.adopt(snapshot.upstreams, self._per_endpoint(snapshot))
+        self.upstreams.adopt(snapshot.upstreams, self._per_endpoint(snapshot), self.now)
         self.request_table.watch(REQUEST_WATCHED | snapshot.wanted)
         self.stats.bind(snapshot)
         self._take_over(snapshot)
@@ -114,7 +115,7 @@ class Plane:
         snapshot = self.snapshot.with_states(publish.live)
         if publish.endpoints:
             snapshot = snapshot.with_endpoints(publish.endpoints)
-            self.upstreams.adopt(snapshot.upstreams, self._per_endpoint(snapshot))
+            self.upstreams.adopt(snapshot.upstreams, self._per_endpoint(snapshot), self.now)
         self._take_over(snapshot)
         changed = {route.name: route for route in self.snapshot.routes if route.name in publish.live}
         self._choose_again(changed, everything=False)
@@ -275,7 +276,7 @@ class Plane:
         if self.rates.forgotten:
             self.stats.count("rate_limit_keys_forgotten", by=self.rates.forgotten)
             self.rates.forgotten = 0
-        self.upstreams.readmit(now)
+        self.upstreams.expire(now)
         for client in [client for client in self._clients if client.deadline <= now]:
             client.expire(now)
         for pool in self.upstreams.all():

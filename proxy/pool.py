@@ -8,13 +8,12 @@ driver reports to `dialled` or `failed` exactly once.
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from proxy.errors import ErrorKind
-from routing.snapshot import Endpoint, Outlier, Upstream, UpstreamTls
+from routing.snapshot import Endpoint, Outlier
 
 if TYPE_CHECKING:
     from proxy.upstream import UpstreamConnection
@@ -26,8 +25,6 @@ IDLE_SECONDS = 30.0
 UNLIMITED = 1 << 30
 # As Envoy: so much time in rotation, and the next ejection is shorter by one step again.
 FORGIVEN_SECONDS = 10.0
-
-_random = random.Random()  # noqa: S311 - load balancing
 
 
 class Waiter(Protocol):
@@ -56,7 +53,9 @@ class Pool:
         "outlier",
         "resting",
         "retired",
+        "share",
         "unhealthy",
+        "warming_since",
     )
 
     def __init__(self, endpoint: Endpoint, limit: int, dial: Callable[[Pool], None]) -> None:
@@ -64,8 +63,11 @@ class Pool:
         self.leased = 0
         self.retired = False
         """Set when the upstream no longer has the endpoint, and while a person has drained it: what comes back is closed."""
-        self.resting = False
-        """Out of rotation, for whatever reason."""
+        self.resting = True
+        """Out of rotation, for whatever reason. So is one that nobody has put in yet."""
+        self.share = 1.0
+        """Of what its upstream's endpoints would get if all got the same; less while it warms up."""
+        self.warming_since = 0.0
         self.unhealthy = False
         self.outlier: Outlier | None = None
         self.failures = 0
@@ -137,6 +139,11 @@ class Pool:
             self._idle.remove(connection)
             self._dial_if_allowed()
 
+    @property
+    def barred(self) -> bool:
+        """Whether anything keeps it out of rotation."""
+        return self.retired or self.unhealthy or self.ejected_until > 0
+
     def eject(self, outlier: Outlier, now: float) -> None:
         """Each ejection is longer than the one before; time in rotation without one makes up for it."""
         forgiven = int((now - self._readmitted) / FORGIVEN_SECONDS)
@@ -169,122 +176,3 @@ class Pool:
         if self._dialling < len(self._waiters) and self.leased + len(self._idle) + self._dialling < self.limit:
             self._dialling += 1
             self._dial(self)
-
-
-class Upstreams:
-    """The pools of all upstreams of a snapshot, kept over a change of snapshot for endpoints that stay. Requests go to those in
-    rotation; where an upstream has none, whoever asks decides whether to `fail_open`."""
-
-    __slots__ = ("_by_upstream", "_dial", "_ejected", "_in_rotation", "_pools")
-
-    def __init__(self, dial: Callable[[Pool, Upstream], None]) -> None:
-        self._dial = dial
-        self._pools: dict[tuple[str, Endpoint, UpstreamTls | None], Pool] = {}
-        self._by_upstream: list[tuple[Pool, ...]] = []
-        self._in_rotation: list[tuple[Pool, ...]] = []
-        self._ejected: list[Pool] = []
-
-    def adopt(self, upstreams: tuple[Upstream, ...], limit: int) -> None:
-        before, self._pools, self._by_upstream = self._pools, {}, []
-        for upstream in upstreams:
-            pools = []
-            for endpoint in upstream.endpoints:
-                key = (upstream.name, endpoint, upstream.tls)  # connections made under other TLS settings are not kept
-                pool = before.pop(key, None) or Pool(endpoint, limit, self._dial_of(upstream))
-                pool.limit = limit or UNLIMITED
-                pool.retired = endpoint.url in upstream.drained
-                was_unhealthy, pool.unhealthy = pool.unhealthy, endpoint.url in upstream.unhealthy
-                pool.outlier = upstream.outlier
-                if pool.ejected_until and (upstream.outlier is None or (was_unhealthy and not pool.unhealthy)):
-                    pool.readmit(0.0)  # a check that passes is news of it
-                self._pools[key] = pool
-                pools.append(pool)
-            self._by_upstream.append(tuple(pools))
-        for pool in before.values():
-            pool.retired = pool.resting = True
-        for pool in (*before.values(), *self._pools.values()):
-            if pool.retired:
-                for connection in pool.expired(0.0):
-                    connection.close()
-        self._arrange()
-
-    def _arrange(self) -> None:
-        self._ejected = []
-        for pool in self._pools.values():
-            pool.resting = pool.retired or pool.unhealthy or pool.ejected_until > 0
-            if pool.ejected_until:
-                self._ejected.append(pool)
-        self._in_rotation = [tuple(pool for pool in pools if not pool.resting) for pools in self._by_upstream]
-
-    def failed(self, pool: Pool, now: float) -> str:
-        """One more request failed at that endpoint. `made` if that ejects it, `over_limit` if that were one too many, else
-        empty."""
-        outlier = pool.outlier
-        if outlier is None or pool.ejected_until:
-            return ""
-        pool.failures += 1
-        if pool.failures < outlier.consecutive_5xx:
-            return ""
-        pool.failures = 0
-        for pools in self._by_upstream:
-            if pool in pools:
-                ejected = sum(1 for each in pools if each.ejected_until)
-                # As Envoy: one may always go, or an upstream of few endpoints would have no ejection at all.
-                if ejected and ejected + 1 > outlier.max_ejected * len(pools):
-                    return "over_limit"
-                pool.eject(outlier, now)
-                self._arrange()
-                return "made"
-        return ""
-
-    def readmit(self, now: float) -> None:
-        """End the ejections whose time is over."""
-        if self._ejected and any(pool.ejected_until <= now for pool in self._ejected):
-            for pool in self._ejected:
-                if pool.ejected_until <= now:
-                    pool.readmit(now)
-            self._arrange()
-
-    def ejected(self) -> list[tuple[str, str]]:
-        """(upstream, endpoint) of each that is ejected."""
-        return [(name, endpoint.url) for (name, endpoint, _), pool in self._pools.items() if pool.ejected_until]
-
-    def _dial_of(self, upstream: Upstream) -> Callable[[Pool], None]:
-        return lambda pool: self._dial(pool, upstream)
-
-    def pick(self, upstream: int, tried: tuple[Pool, ...] = ()) -> Pool | None:
-        """An endpoint in rotation, one not yet `tried` where there is any; None where the upstream has none."""
-        pools = self._in_rotation[upstream]
-        return pools[0] if len(pools) == 1 else _choose(pools, tried)
-
-    def fail_open(self, upstream: int, tried: tuple[Pool, ...] = ()) -> Pool | None:
-        """Any endpoint but those that a person has drained."""
-        return _choose(tuple(pool for pool in self._by_upstream[upstream] if not pool.retired), tried)
-
-    def untried(self, upstream: int, tried: tuple[Pool, ...]) -> bool:
-        """Whether the upstream has an endpoint in rotation that is not among `tried`."""
-        return any(pool not in tried for pool in self._in_rotation[upstream])
-
-    def all(self) -> list[Pool]:
-        return list(self._pools.values())
-
-    def loads(self) -> dict[tuple[str, str], int]:
-        """(upstream, endpoint) -> requests under way or in line."""
-        return {(name, endpoint.url): pool.load for (name, endpoint, _), pool in self._pools.items()}
-
-
-def _choose(pools: tuple[Pool, ...], tried: tuple[Pool, ...]) -> Pool | None:
-    """The endpoint with fewer requests of two drawn at random (Mitzenmacher, "The power of two choices", 2001)."""
-    if tried:
-        pools = tuple(pool for pool in pools if pool not in tried) or pools
-    if not pools:
-        return None
-    if len(pools) <= 2:
-        first, second = pools[0], pools[-1]
-        if first.load == second.load:
-            return first if _random.getrandbits(1) else second
-    else:
-        count = len(pools)
-        at = int(_random.random() * count)
-        first, second = pools[at], pools[(at + 1 + int(_random.random() * (count - 1))) % count]
-    return first if first.load <= second.load else second

@@ -131,6 +131,7 @@ def _upstream(index: int, name: str, upstream: config_upstreams.Upstream) -> Ups
         tls=UpstreamTls(tls.verify, tls.ca, tls.server_name) if upstream.tls or any(e.tls for e in endpoints) else None,
         no_endpoints=NoEndpoints(upstream.no_endpoints),
         outlier=None if upstream.outlier is None else Outlier(**dict(upstream.outlier)),
+        slow_start=upstream.slow_start or 0.0,
         declared=endpoints,
     )
 

@@ -60,6 +60,7 @@ class Upstream(Model):
     endpoints: Annotated[tuple[EndpointUrl, ...], once(listed)]
     health_check: HealthCheck | None = None
     outlier: Outlier | None = None
+    slow_start: PositiveSeconds | None = None
     no_endpoints: Annotated[Literal["fail_open", "unavailable"], once(notation.text_of)] = "fail_open"
     tls: UpstreamTls | None = None
     host: Text = "preserve"

@@ -83,7 +83,8 @@ DECLARED_ENDPOINTS = Endpoints()
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """`endpoints` are those in force, in rotation or not; `declared` those that the configuration lists."""
+    """`endpoints` are those in force, in rotation or not; `declared` those that the configuration lists. `slow_start` is how many
+    seconds an endpoint warms up that comes into rotation; 0 is not at all."""
 
     index: int
     name: str
@@ -93,6 +94,7 @@ class Upstream:
     tls: UpstreamTls | None
     no_endpoints: NoEndpoints = NoEndpoints.FAIL_OPEN
     outlier: Outlier | None = None
+    slow_start: float = 0.0
     declared: tuple[Endpoint, ...] = ()
     drained: frozenset[str] = frozenset()
     unhealthy: frozenset[str] = frozenset()

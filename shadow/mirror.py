@@ -16,9 +16,10 @@ from proxy.capture_frames import Drop
 from proxy.control import DiffReport, Publish
 from proxy.dial import dial
 from proxy.errors import ErrorKind
-from proxy.pool import Pool, Upstreams
+from proxy.pool import Pool
 from proxy.response_head import response_table
 from proxy.response_parser import ResponseParser
+from proxy.rotation import Upstreams
 from proxy.tasks import spawn
 from routing.snapshot import Live, Snapshot, Upstream
 from shadow import call as calls
@@ -86,7 +87,7 @@ class Mirror:
     def adopt(self, snapshot: Snapshot, live: dict[str, Live]) -> None:
         """A new configuration, with all live state."""
         self._snapshot = snapshot = snapshot.with_states(live)
-        self.upstreams.adopt(snapshot.upstreams, MAX_CONNECTIONS)
+        self.upstreams.adopt(snapshot.upstreams, MAX_CONNECTIONS, monotonic())
         self._take_over(snapshot)
 
     def apply(self, publish: Publish) -> None:
@@ -94,7 +95,7 @@ class Mirror:
         assert self._snapshot is not None
         self._snapshot = self._snapshot.with_states(publish.live).with_endpoints(publish.endpoints)
         if publish.endpoints:
-            self.upstreams.adopt(self._snapshot.upstreams, MAX_CONNECTIONS)
+            self.upstreams.adopt(self._snapshot.upstreams, MAX_CONNECTIONS, monotonic())
         self._take_over(self._snapshot)
 
     def _take_over(self, snapshot: Snapshot) -> None:
@@ -338,6 +339,7 @@ class Mirror:
         for call in [call for call in self._calls if call.deadline <= now]:
             if not call.outcome:
                 call.time_out()
+        self.upstreams.expire(now)
         for pool in self.upstreams.all():
             for connection in pool.expired(now):
                 connection.close()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ErrorKind
-from proxy.pool import IDLE_SECONDS, MAX_WAITING, Pool, Upstreams
+from proxy.pool import IDLE_SECONDS, MAX_WAITING, Pool
+from proxy.rotation import Upstreams
 from proxy.upstream import UpstreamConnection
 from routing.snapshot import Upstream
 from tests.proxy.fakes import BLUE, CANARY, Scene, snapshot_of
@@ -194,9 +195,9 @@ def upstreams() -> Upstreams:
 
 
 def test_endpoint_that_stays_keeps_its_pool_and_gets_the_new_limit(upstreams: Upstreams) -> None:
-    upstreams.adopt(upstreams_of(blue=[BLUE], canary=[CANARY]), 5)
+    upstreams.adopt(upstreams_of(blue=[BLUE], canary=[CANARY]), 5, 0.0)
     [blue, canary] = upstreams.all()
-    upstreams.adopt(upstreams_of(green=[CANARY], blue=[BLUE]), 7)
+    upstreams.adopt(upstreams_of(green=[CANARY], blue=[BLUE]), 7, 0.0)
     assert blue in upstreams.all()
     assert (blue.limit, blue.retired, canary.retired) == (7, False, True)
 
@@ -205,7 +206,7 @@ def test_endpoint_whose_tls_settings_change_gets_a_new_pool(upstreams: Upstreams
     """What was connected without verification must not be used under verification."""
     for verify in (False, True):
         section = {"endpoints": ["https://10.0.0.1"], "tls": {"verify": verify}}
-        upstreams.adopt(snapshot_of(upstreams={"blue": section}).upstreams, 5)
+        upstreams.adopt(snapshot_of(upstreams={"blue": section}).upstreams, 5, 0.0)
         if not verify:
             [before] = upstreams.all()
     assert before.retired
@@ -214,7 +215,7 @@ def test_endpoint_whose_tls_settings_change_gets_a_new_pool(upstreams: Upstreams
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_endpoint_with_fewer_requests_is_preferred(upstreams: Upstreams, count: int) -> None:
-    upstreams.adopt(upstreams_of(blue=[f"http://10.0.0.{n}" for n in range(count)]), 0)
+    upstreams.adopt(upstreams_of(blue=[f"http://10.0.0.{n}" for n in range(count)]), 0, 0.0)
     for _ in range(2000):
         pool = upstreams.pick(0)
         assert pool is not None
@@ -224,7 +225,7 @@ def test_endpoint_with_fewer_requests_is_preferred(upstreams: Upstreams, count: 
 
 
 def test_endpoint_that_was_tried_is_not_picked_while_there_is_another(upstreams: Upstreams) -> None:
-    upstreams.adopt(upstreams_of(blue=["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"]), 0)
+    upstreams.adopt(upstreams_of(blue=["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"]), 0, 0.0)
     first, second, third = upstreams.all()
     for _ in range(50):
         assert upstreams.pick(0, (first, third)) is second
