@@ -2,7 +2,9 @@
 
 A change is in force on the workers before it comes here, so a store that fails does not undo it: what is not yet written
 stays pending, later changes join it, and one writer tries again with growing pauses. A retry after an uncertain outcome (a
-commit whose answer was lost) is safe: the revision in the store says which changes it already has.
+commit whose answer was lost) is safe: the revision in the store says which changes it already has. Changes that no worker is
+told (tokens, refused calls) come at the revision there is: should such an answer be lost, they are written twice, which leaves
+the tokens the same and their audit entries twice.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ class Journal:
         self._stored = stored
         self._on_error = on_error
         self._pending: list[Change] = []
+        self._added = 0
+        self._settled_to = 0
+        """The numbers of the newest change there is, and of the newest up to which all are on the disk."""
         self._wake = asyncio.Event()
         self._settled = asyncio.Condition()
         self._writer: asyncio.Task[None] | None = None
@@ -46,6 +51,8 @@ class Journal:
 
     def add(self, change: Change) -> None:
         """In the order of these calls; at once, so that whoever holds a lock for the order need not hold it for the disk."""
+        self._added += 1
+        change.number = self._added
         self._pending.append(change)
         self._bound()
         self._wake.set()
@@ -57,10 +64,10 @@ class Journal:
         failures = self.failures
         try:
             async with asyncio.timeout(PATIENCE), self._settled:
-                await self._settled.wait_for(lambda: self._stored >= change.revision or self.failures > failures)
+                await self._settled.wait_for(lambda: self._settled_to >= change.number or self.failures > failures)
         except TimeoutError:
             return False
-        return self._stored >= change.revision
+        return self._settled_to >= change.number
 
     async def close(self, patience: float) -> None:
         """A last chance for what is pending."""
@@ -102,21 +109,24 @@ class Journal:
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _flush(self) -> None:
-        batch = list(self._pending)
+        batch = _merged(self._pending)
         try:
-            await self._store.commit(self._stored, _merged(batch))
+            await self._store.commit(self._stored, batch)
         except StaleRevisionError as error:
             # An attempt whose answer was lost had succeeded after all. We hold the folder's lock: nobody else writes.
-            if not self._stored < error.stored <= batch[-1].revision:
+            if not self._stored < error.stored <= batch.revision:
                 raise
-            self._settle(error.stored)
+            # Which of what came at that revision after the change that made it was in it, nobody knows: it is still owed.
+            there = [each.number for each in self._pending if each.revision <= error.stored]
+            made = [each.number for each in self._pending if each.revision == error.stored]
+            self._settle(error.stored, min(made, default=max(there, default=self._settled_to)))
         else:
-            self._settle(batch[-1].revision)
+            self._settle(batch.revision, batch.number)
         await self._tell()
 
-    def _settle(self, stored: int) -> None:
-        self._stored = stored
-        self._pending = [change for change in self._pending if change.revision > stored]
+    def _settle(self, stored: int, number: int) -> None:
+        self._stored, self._settled_to = stored, number
+        self._pending = [change for change in self._pending if change.number > number]
 
     async def _tell(self) -> None:
         async with self._settled:
@@ -124,10 +134,11 @@ class Journal:
 
 
 def _merged(changes: list[Change]) -> Change:
-    merged = Change(changes[-1].revision)
+    merged = Change(changes[-1].revision, number=changes[-1].number)
     entries: list[AuditEntry] = []
     for change in changes:
         merged.states.update(change.states)
+        merged.tokens.update(change.tokens)
         entries.extend(change.audit)
     merged.audit = entries
     return merged

@@ -7,7 +7,7 @@ has not seen the last change gets StaleRevisionError, and nothing is written.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, insert, inspect, select, update
@@ -66,19 +66,26 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Token:
+    """`created_at` and `expires_at` (None: never) are UTC in ISO 8601, `last_used` a day."""
+
     name: str
     digest: str
     role: str
     created_at: str
+    created_by: str = ""
+    expires_at: str | None = None
+    last_used: str | None = None
 
 
 @dataclass(slots=True)
 class Change:
-    """Everything one transaction writes. A state of None is removed."""
+    """Everything one transaction writes. A state or token of None is removed. `number` is the journal's."""
 
     revision: int
     states: dict[Key, Any] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
+    tokens: dict[str, Token | None] = field(default_factory=dict)
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,8 @@ class Store:
             async with self._engine.begin() as connection:
                 await _advance(connection, expected, change.revision)
                 await _put(connection, change)
+                for name, token in change.tokens.items():
+                    await _put_token(connection, name, token)
                 if change.audit:
                     await connection.execute(insert(audit), [_audit_row(entry) for entry in change.audit])
         except SQLAlchemyError as error:
@@ -154,17 +163,24 @@ class Store:
         try:
             async with self._engine.connect() as connection:
                 rows = await connection.execute(select(tokens).order_by(tokens.c.name))
-                return [Token(row.name, row.digest, row.role, row.created_at) for row in rows]
+                return [Token(**row._mapping) for row in rows]
         except SQLAlchemyError as error:
             raise StoreError(one_line(error)) from error
 
     async def put_token(self, token: Token) -> None:
         """Adds the token, or replaces the one of that name."""
-        row = {"name": token.name, "digest": token.digest, "role": token.role, "created_at": token.created_at}
         try:
             async with self._engine.begin() as connection:
-                await connection.execute(delete(tokens).where(tokens.c.name == token.name))
-                await connection.execute(insert(tokens), row)
+                await _put_token(connection, token.name, token)
+        except SQLAlchemyError as error:
+            raise StoreError(one_line(error)) from error
+
+    async def token_used(self, token: Token) -> None:
+        """Keeps the day of its last use, of this very token and not of another that has its name by now."""
+        here = (tokens.c.name == token.name) & (tokens.c.digest == token.digest)
+        try:
+            async with self._engine.begin() as connection:
+                await connection.execute(update(tokens).where(here).values(last_used=token.last_used))
         except SQLAlchemyError as error:
             raise StoreError(one_line(error)) from error
 
@@ -196,6 +212,12 @@ async def _put(connection: AsyncConnection, change: Change) -> None:
     ]
     if rows:
         await connection.execute(insert(kept), rows)
+
+
+async def _put_token(connection: AsyncConnection, name: str, token: Token | None) -> None:
+    await connection.execute(delete(tokens).where(tokens.c.name == name))
+    if token is not None:
+        await connection.execute(insert(tokens), asdict(token))
 
 
 def _schema_of(connection: Connection) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 from admin.state import journal as journal_module
 from admin.state.engine import embedded_engine
 from admin.state.journal import Journal
-from admin.state.store import AuditEntry, Change, Store, StoreError
+from admin.state.store import AuditEntry, Change, Store, StoreError, Token
 
 ENTRY = AuditEntry(1, "t", "ann", "weights", "shop", "", None, None, None, "n")
 
@@ -90,6 +90,52 @@ async def test_a_commit_whose_answer_was_lost_is_not_written_twice(store: FlakyS
     assert not await journal.keep(change(1))
     await journal.keep(change(2))
     assert await settled(store, journal) == (2, 2, 2)
+
+
+def beside(revision: int, token: Token) -> Change:
+    """A change that no worker is told, at the revision there is."""
+    return Change(revision, {}, [ENTRY], {token.name: token})
+
+
+CI, CD = Token("ci", "a" * 64, "viewer", "t"), Token("cd", "b" * 64, "viewer", "t")
+
+
+async def test_a_change_beside_the_revision_is_kept_and_moves_none(store: FlakyStore) -> None:
+    await store.open()
+    journal = Journal(store, 0, lambda error: None)
+    await journal.keep(change(1))
+    assert await journal.keep(beside(1, CI))
+    assert await journal.keep(Change(1, tokens={"ci": None, "cd": CD}))
+    assert (await store.open()).revision == 1
+    assert await store.tokens() == [CD]
+    assert await journal.keep(change(2))
+    assert await settled(store, journal) == (2, 2, 3)
+
+
+async def test_a_change_beside_the_revision_that_failed_is_not_said_to_be_kept(store: FlakyStore) -> None:
+    await store.open()
+    journal = Journal(store, 0, lambda error: None)
+    await journal.keep(change(1))
+    store.fail_before = 1
+    assert not await journal.keep(beside(1, CI))
+    assert (journal.pending, await store.tokens()) == (1, [])
+    assert await journal.keep(change(2))
+    assert await store.tokens() == [CI]
+    assert await settled(store, journal) == (2, 2, 3)
+
+
+async def test_what_came_beside_a_change_whose_answer_was_lost_is_still_written(
+    store: FlakyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_FIRST_PAUSE", 0.01)
+    await store.open()
+    journal = Journal(store, 0, lambda error: None)
+    store.fail_after = 1
+    assert not await journal.keep(change(1))
+    journal.add(beside(1, CI))
+    assert await journal.keep(change(2))
+    assert await store.tokens() == [CI]
+    assert await settled(store, journal) == (2, 2, 3)
 
 
 async def test_a_store_that_hangs_holds_no_answer_up(store: FlakyStore, monkeypatch: pytest.MonkeyPatch) -> None:

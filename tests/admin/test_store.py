@@ -100,6 +100,29 @@ async def test_a_token_of_the_same_name_replaces_it(store: Store) -> None:
     assert await store.tokens() == [second]
 
 
+async def test_a_token_is_kept_whole_and_its_use_by_the_day(store: Store) -> None:
+    token = Token("ci", "a" * 64, "viewer", "t", "ann", "2027-01-31T23:59:59.000Z")
+    await store.commit(0, Change(1, tokens={"ci": token}))
+    used = replace(token, last_used="2026-12-01")
+    await store.token_used(used)
+    assert await store.tokens() == [used]
+    await store.token_used(
+        replace(used, digest="b" * 64, last_used="2026-12-02")
+    )  # another of that name, since replaced
+    assert await store.tokens() == [used]
+    await store.commit(1, Change(1, tokens={"ci": None}))
+    assert await store.tokens() == []
+
+
+async def test_tokens_of_an_older_database_hold_without_an_end(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade, "0002")
+        await connection.execute(text("INSERT INTO tokens VALUES ('admin', 'aa', 'admin', 't')"))
+    store = Store(engine)
+    await store.open()
+    assert await store.tokens() == [Token("admin", "aa", "admin", "t")]
+
+
 async def test_the_file_is_private_and_commits_reach_the_disk(
     engine: AsyncEngine, store: Store, tmp_path: Path
 ) -> None:
