@@ -6,16 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
-from difflib import get_close_matches
 from fractions import Fraction
-from itertools import pairwise
 from math import isfinite
 
 from routing import config as declared
 from routing.check_listen import listen_findings
+from routing.check_rollout import freeze_problems, rollout_problems
 from routing.config import Config
 from routing.config_upstreams import HealthCheck, Upstream
-from routing.document import Loc, Problem
+from routing.document import Loc, Problem, suggestion
 from routing.shadowing import SAFE_METHODS
 
 Finding = tuple[Loc, str]
@@ -26,12 +25,6 @@ _OURS = {"host", "content-length", "transfer-encoding", "connection", "x-headgat
 LEAST_MEMORY = 64 * 1024 * 1024  # a worker has 30 MiB in use before its first request
 _SOON = 14  # days before a flag's end that a warning begins
 _NO_EFFECT = "accepted, but has no effect in this version"
-
-
-def suggestion(name: str, names: Collection[str]) -> str:
-    """`, did you mean 'canary'?` or nothing."""
-    close = get_close_matches(name, names, 1, 0.6)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def stable_of(route: declared.Route) -> str | None:
@@ -110,6 +103,8 @@ def findings(config: Config, names: Collection[str]) -> Iterator[Finding]:
     for name, route in config.routes.items():
         yield from _route(("routes", name), route, names)
     yield from _overlaps(config)
+    for key, message in freeze_problems(config.freezes):
+        yield ("freezes", *key), message
 
 
 def _listeners(config: Config) -> Iterator[Finding]:
@@ -177,7 +172,8 @@ def _route(loc: Loc, route: declared.Route, names: Collection[str]) -> Iterator[
         if flag.when is not None:
             yield from _when((*loc, "flags", name, "when"), flag.when)
     if route.rollout is not None:
-        yield from _rollout((*loc, "rollout"), route, route.rollout, names)
+        for key, message in rollout_problems(route.rollout, stable_of(route), route.sticky is not None, names):
+            yield (*loc, "rollout", *key), message
 
 
 def _named(loc: Loc, name: str, names: Collection[str]) -> Iterator[Finding]:
@@ -249,20 +245,6 @@ def _sticky(loc: Loc, sticky: declared.Sticky) -> Iterator[Finding]:
         yield loc, "needs exactly one of cookie, header and client_ip: true"
     elif sticky.max_age is not None and given != ["cookie"]:
         yield (*loc, "max_age"), "is the life of a cookie, and there is none here"
-
-
-def _rollout(loc: Loc, route: declared.Route, rollout: declared.Rollout, names: Collection[str]) -> Iterator[Finding]:
-    yield from _named((*loc, "to"), rollout.to, names)
-    if rollout.to == stable_of(route):
-        yield (*loc, "to"), f"{rollout.to!r} is the stable upstream already"
-    if not rollout.steps:
-        yield (*loc, "steps"), "has no step"
-    for index, (before, after) in enumerate(pairwise(rollout.steps)):
-        if after.weight < before.weight:
-            yield (
-                (*loc, "steps", index + 1, "weight"),
-                f"falls from {before.weight:g} to {after.weight:g}: a rollout's weights only rise",
-            )
 
 
 def _overlaps(config: Config) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from routing import notation
 from routing.config_limits import Limits, RateLimit, Timeouts
 from routing.config_listen import Listen, ServerTls
+from routing.config_rollout import Freeze, Rollout
 from routing.config_types import (
     Cidr,
     Count,
@@ -34,7 +35,6 @@ from routing.config_types import (
     Ratio,
     Regex,
     RetryOn,
-    Seconds,
     Size,
     Text,
     Truth,
@@ -246,61 +246,6 @@ class Flag(Model):
     ticket: Text | None = None
 
 
-class Smoke(Model):
-    path: Path
-    status: Annotated[int, Field(ge=100, le=599)] = 200
-
-
-class Step(Model):
-    weight: Percent
-    hold: Seconds = 0.0
-    max_error_rate: Ratio | None = None
-    approval: Truth = False
-
-
-class ErrorRate(Model):
-    max_increase: Ratio
-
-
-class Latency(Model):
-    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    max_ratio: Annotated[float, Field(gt=0)]
-
-
-class DiffRate(Model):
-    max: Ratio
-
-
-class PrometheusCheck(Model):
-    name: Name
-    url: Text
-    query: Text
-    min: Number | None = None
-    max: Number | None = None
-
-
-class Webhook(Model):
-    url: Text
-    timeout: PositiveSeconds = 10.0
-
-
-class Analysis(Model):
-    error_rate: ErrorRate | None = None
-    latency: Latency | None = None
-    diff_rate: DiffRate | None = None
-    false_alarm: Ratio = 0.01
-    prometheus: tuple[PrometheusCheck, ...] = ()
-    webhooks: tuple[Webhook, ...] = ()
-
-
-class Rollout(Model):
-    to: Name
-    smoke: tuple[Smoke, ...] = ()
-    steps: tuple[Step, ...]
-    analysis: Analysis = Analysis()
-    on_failure: Literal["cutback", "pause"] = "cutback"
-
-
 class Route(Model):
     """`stable` and `weights` as written; check.stable_of and check.weights_of say what holds."""
 
@@ -329,6 +274,7 @@ class Config(Model):
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     access_log: AccessLog = AccessLog()
+    freezes: tuple[Freeze, ...] = ()
     upstreams: dict[Name, Upstream]
     routes: dict[Name, Route]
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -81,6 +82,12 @@ def path_text(loc: Loc) -> str:
         else:
             text += f"[{json.dumps(part, ensure_ascii=False)}]"
     return text
+
+
+def suggestion(name: str, names: Collection[str]) -> str:
+    """`, did you mean 'canary'?` or nothing."""
+    close = get_close_matches(name, names, 1, 0.6)
+    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def typed(text: str) -> object:

@@ -15,10 +15,10 @@ from typing import get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from routing.check import Finding, findings, shadow_problems, suggestion
+from routing.check import Finding, findings, shadow_problems
 from routing.config import FORM, LIST, TEXT, Config, Shadow
 from routing.config_types import NAME_PATTERN
-from routing.document import ConfigError, Document, Loc, Problem, of_tree, path_text, read
+from routing.document import ConfigError, Document, Loc, Problem, of_tree, path_text, read, suggestion
 
 _ROUNDS = 50
 
