@@ -186,7 +186,7 @@ class ClientConnection:
         parser = self._parser
         while self.exchange is None and not self._closing and self._writable:
             if parser.requests:
-                self._message = message = parser.requests.popleft()
+                self._message = message = parser.take()
                 if parser.error is not None and not message.complete:
                     self._refuse(parser.error)  # its body is broken, and nothing of it has been forwarded yet
                     break

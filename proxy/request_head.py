@@ -10,7 +10,7 @@ import re
 
 from proxy.errors import ErrorKind
 from proxy.fields import FRAMING, NO_LENGTH, FieldTable, listed, listed_fields, without
-from proxy.request_parser import RequestMessage
+from proxy.request_parser import RequestMessage, length_of
 
 # RFC 9112 section 3.2.1, without the characters RFC 3986 leaves out of a path or query except those that browsers send raw.
 _ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*\Z")
@@ -52,7 +52,7 @@ def examine(message: RequestMessage, table: FieldTable) -> ErrorKind | None:
     if error is not None:
         return error
     if b"content-length" in fields:
-        message.content_length = int(fields[b"content-length"])  # llhttp has seen to its digits
+        message.content_length = length_of(fields[b"content-length"])
     if b"transfer-encoding" in fields:
         if message.version == "1.0":
             return ErrorKind.BAD_REQUEST  # RFC 9112 section 6.1: faulty framing

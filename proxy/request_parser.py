@@ -19,6 +19,10 @@ from routing.request import Request
 # Pipelined requests waiting behind the current one, and bytes behind one that asks for an upgrade.
 MAX_PIPELINED = 16
 MAX_BEHIND = 16 * 1024
+# A read is parsed so much at a time: a request of 26 bytes takes 700 once it is parsed, and one read may hold 10,000 of them.
+STRETCH = 8 * 1024
+# llhttp refuses lengths of more than 64 bits, whose digits are these; before them there may be any number of zeros.
+LENGTH_DIGITS = 20
 
 _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -69,6 +73,11 @@ class RequestMessage(Request):
         """Lines that the gateway made up once for all attempts: see request_head.py."""
 
 
+def length_of(value: bytes) -> int:
+    """What a Content-Length says that llhttp has let pass: digits only."""
+    return int(value[-LENGTH_DIGITS:])
+
+
 class RequestParser:
     """Feed bytes; take requests from `requests`. A request enters when its head is complete; its body and `complete` fill
     in later. After an error `error` is set, and nothing further is read."""
@@ -78,6 +87,7 @@ class RequestParser:
         "_count",
         "_current",
         "_excess",
+        "_foreign_targets",
         "_head_bytes",
         "_in_head",
         "_limit_fields",
@@ -89,6 +99,7 @@ class RequestParser:
         "_seen",
         "_suspect",
         "_table",
+        "_unparsed",
         "error",
         "requests",
         "upgraded",
@@ -110,6 +121,8 @@ class RequestParser:
         self._body_bytes = 0
         self._excess = 0
         self._seen = b""
+        self._foreign_targets: set[bytes] | None = None
+        self._unparsed = b""
         self.requests: deque[RequestMessage] = deque()
         self.error: ErrorKind | None = None
         self.upgraded: bytes | None = None
@@ -128,28 +141,55 @@ class RequestParser:
         requests = self.requests
         return bool(requests) and (len(requests) > MAX_PIPELINED or not requests[-1].complete)
 
+    def take(self) -> RequestMessage:
+        """The next request. In its place others are parsed, if there are any."""
+        message = self.requests.popleft()
+        if self._unparsed:
+            self._feed_in_stretches(self._unparsed)
+        return message
+
     def feed(self, data: bytes) -> None:
-        if self.error is not None:
+        if self._unparsed or len(data) > STRETCH:
+            self._feed_in_stretches(self._unparsed + data)
             return
+        behind = self._read(data)
+        if behind:
+            self._feed_in_stretches(behind)
+
+    def _feed_in_stretches(self, data: bytes) -> None:
+        """As much as may be read ahead; the rest stays as it is until a request is taken. So while there is a rest, there are
+        more than MAX_PIPELINED requests, and `backlog` keeps more from coming."""
+        self._unparsed = b""
+        at = 0
+        while at < len(data):
+            if len(self.requests) > MAX_PIPELINED and self.error is None:
+                self._unparsed = data[at:]
+                return
+            passed_on = self._current.left > 0 or self.upgraded is not None
+            part = data[at:] if passed_on else data[at : at + STRETCH]
+            at += len(part) - len(self._read(part))
+
+    def _read(self, data: bytes) -> bytes:
+        """Returns what has to be read anew, as the beginning of something else."""
+        if self.error is not None:
+            return b""
         if self.upgraded is not None:
             self.upgraded += data
-            return
+            return b""
         current = self._current
         if current.left > 0:
-            data = self._pass_body(current, data)
-            if not data:
-                return
+            return self._pass_body(current, data)
         continued = self._in_head
         self._suspect = continued or len(data) > self._limit_head
         self._body_bytes = 0
         parts = len(current.body)
         self._seen = window = self._seen + data if continued else data
+        self._foreign_targets = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._seen = b""
-            self._stop_at_upgrade(data[upgrade.args[0] :])
-            return
+            return self._stop_at_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if self.error is None:
                 self.error = ErrorKind.BAD_REQUEST
@@ -167,7 +207,7 @@ class RequestParser:
             elif self._head_bytes > self._limit_head:
                 self.error = ErrorKind.HEAD_TOO_LARGE
         elif self._current.complete:
-            return
+            pass
         elif self._current.chunked:
             if self._current is current:
                 self._excess = chunk_excess(self._excess, len(data), current.body[parts:])
@@ -175,6 +215,7 @@ class RequestParser:
                     self.error = ErrorKind.BAD_REQUEST
         elif self._current.left == NO_LENGTH:
             self._measure(self._current)
+        return b""
 
     def _begun(self, data: bytes) -> int:
         """How many bytes of a read belong to the head that began in it. What is before them ends with an empty line, or with
@@ -200,15 +241,16 @@ class RequestParser:
         """The connection has ended: no cycle is left to collect."""
         self._parser = None  # type: ignore[assignment]
 
-    def _stop_at_upgrade(self, behind: bytes) -> None:
-        """llhttp stops behind any head that asks for an upgrade, even one with a body: then the body is what counts."""
+    def _stop_at_upgrade(self, behind: bytes) -> bytes:
+        """llhttp stops behind any head that asks for an upgrade, even one with a body: then the body is what counts, and what is
+        returned begins with it."""
         current = self._current
         if self.error is not None:
-            return
+            return b""
         self._measure(current)
         if not current.chunked and current.left <= 0:
             self.upgraded = behind
-            return
+            return b""
         current.complete = current.upgrade = False
         self._parser = httptools.HttpRequestParser(self)
         if current.chunked:  # bring the new parser to where the body begins, by a message that nobody sees
@@ -216,14 +258,13 @@ class RequestParser:
             self.requests.pop()
             self._current = current
             self._lines = current.lines
-        if behind:
-            self.feed(behind)
+        return behind
 
     def _measure(self, current: RequestMessage) -> None:
         """Of a request whose body is not all here: what is still to come, so that it can bypass llhttp."""
         for name, value in current.noted:
             if name == b"content-length":
-                current.left = int(value) - sum(map(len, current.body))
+                current.left = length_of(value) - sum(map(len, current.body))
             elif name == b"transfer-encoding":
                 current.chunked = True
 
@@ -282,12 +323,13 @@ class RequestParser:
             self.requests.append(current)
 
     def _foreign(self, current: RequestMessage) -> bool:
-        """Whether the request's line says RTSP, which llhttp reads as if it were HTTP (RFC 9112 section 2.3)."""
-        for before in self._seen.split(b" RTSP/")[:-1]:
-            words = before.rstrip(b" ")
-            if words.endswith(current.target) and words[: -len(current.target)].rstrip(b" ").endswith(current.method):
-                return True
-        return False
+        """Whether the request's line says RTSP, which llhttp reads as if it were HTTP (RFC 9112 section 2.3). What stands before
+        that word is looked for once, however many requests have come with it."""
+        targets = self._foreign_targets
+        if targets is None:
+            before = self._seen.split(b" RTSP/")[:-1]
+            self._foreign_targets = targets = {words.rstrip(b" ").rpartition(b" ")[2] for words in before}
+        return current.target in targets
 
     def on_body(self, part: bytes) -> None:
         self._current.body.append(part)

@@ -167,7 +167,8 @@ def check_requests(raw: bytes) -> set[str]:
     parser.feed(raw)
     rest = raw
     met: set[str] = set()
-    for message in parser.requests:
+    while parser.requests:
+        message = parser.take()
         read = read_request(rest)
         target, fields = message.target, ours(message)
         broken = parser.error is not None and not message.complete

@@ -43,9 +43,12 @@ def _requests(parts: list[bytes]) -> list[object]:
     for part in parts:
         if part:
             parser.feed(part)
+    requests = []
+    while parser.requests:
+        requests.append(parser.take())
     return [
         (one.method, one.target, one.version, ours(one), b"".join(one.body), one.trailers)
-        for one in parser.requests
+        for one in requests
         if one.complete
     ]
 

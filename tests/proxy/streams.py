@@ -97,6 +97,9 @@ def parse(*parts: bytes, parser: RequestParser | None = None) -> tuple[list[Take
     parser = parser or request_parser()
     for part in parts:
         parser.feed(part)
+    requests = []
+    while parser.requests:
+        requests.append(parser.take())
     taken = [
         Taken(
             b"%b %b HTTP/%b" % (one.method, one.target, one.version.encode()),
@@ -106,6 +109,6 @@ def parse(*parts: bytes, parser: RequestParser | None = None) -> tuple[list[Take
             tuple(one.trailers),
             one.complete,
         )
-        for one in parser.requests
+        for one in requests
     ]
     return taken, parser.error

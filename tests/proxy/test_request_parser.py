@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ErrorKind
 from proxy.fields import MAX_CHUNK_EXCESS, MAX_TRAILERS
+from proxy.request_head import examine
+from proxy.request_parser import MAX_PIPELINED, STRETCH
 from tests.proxy.fakes import GET, request
-from tests.proxy.streams import REQUESTS, Sent, Taken, cuts, parse, request_parser
+from tests.proxy.streams import REQUESTS, Sent, Taken, cuts, parse, request_parser, request_table
 
 CHUNKED = request(b"Transfer-Encoding: chunked", method=b"POST")
 UPGRADE = (b"Connection: upgrade", b"Upgrade: h2c")
@@ -278,3 +282,54 @@ def test_parser_after_an_error_reads_nothing_more() -> None:
     parser.feed(GET)
     assert parser.error is ErrorKind.BAD_REQUEST
     assert not parser.requests
+
+
+def test_one_read_of_many_requests_is_parsed_as_they_are_taken() -> None:
+    """Ten thousand fit into a read, and each takes 27 times its bytes once it is parsed."""
+    parser = request_parser()
+    parser.feed(GET * 5000 + GET[:10])
+    parser.feed(GET[10:])
+    most = MAX_PIPELINED + 1 + STRETCH // len(GET)
+    for _ in range(5001):
+        assert 0 < len(parser.requests) <= most
+        assert parser.take().complete
+    assert not parser.requests
+    assert not parser.in_head
+
+
+@pytest.mark.parametrize(
+    ("line", "body"), [(b"Content-Length: 1", b"x"), (b"Transfer-Encoding: chunked", b"1\r\nx\r\n0\r\n\r\n")]
+)
+def test_many_offers_to_upgrade_with_bodies_in_one_read_are_requests(line: bytes, body: bytes) -> None:
+    """llhttp stops at each of them, and none may wait on the stack for those behind it."""
+    taken, error = parse(_upgrading(line, method=b"POST", body=body) * 2000 + GET)
+    assert error is None
+    assert [(one.body, one.complete) for one in taken] == [(b"x", True)] * 2000 + [(b"", True)]
+
+
+def test_words_that_name_another_protocol_are_looked_for_once_a_stretch() -> None:
+    words = b" RTSP/" * 600
+    raw = request(b"Content-Length: %d" % len(words), method=b"PUT", body=words) + GET * 100
+    assert len(raw) < STRETCH
+    parser, calls = request_parser(), 0
+
+    def count(_frame: object, event: str, _what: object) -> None:
+        nonlocal calls
+        calls += event == "c_call"
+
+    sys.setprofile(count)
+    try:
+        parser.feed(raw)
+    finally:
+        sys.setprofile(None)
+    assert len(parser.requests) == 101
+    assert calls < len(raw)
+
+
+@pytest.mark.parametrize("body", [b"abc", b"ab"])
+def test_length_with_any_number_of_zeros_before_it_is_that_length(body: bytes) -> None:
+    parser = request_parser()
+    parser.feed(request(b"Content-Length: " + b"0" * 5000 + b"3", method=b"PUT", body=body))
+    message = parser.take()
+    assert examine(message, request_table()) is None
+    assert (message.content_length, message.complete) == (3, len(body) == 3)
