@@ -116,7 +116,8 @@ class Update(Model):
 DayName = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[DayName, ...] = get_args(DayName)
 Day = Annotated[DayName, once(lambda value: str(value).lower()[:3])]
-Clock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"), once(notation.text_of)]
+Clock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"), once(notation.text_of)]
+ClockEnd = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"), once(notation.text_of)]
 
 
 class Window(Model):
@@ -124,7 +125,7 @@ class Window(Model):
 
     days: Annotated[tuple[Day, ...], once(listed)] = DAYS
     begin: Clock = Field(default="00:00", alias="from")
-    end: Clock = Field(default="24:00", alias="to")
+    end: ClockEnd = Field(default="24:00", alias="to")
     zone: Text = "UTC"
 
 
