@@ -10,13 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from admin.compiled import compiled_path
-from proxy.control import Channel, Heartbeat, Message
+from proxy.control import Channel, Heartbeat, Message, ShadowState, WorkerState
 
 SILENCE_SECONDS = 2.0
-# Importing and connecting, on a machine that is busy starting everything at once.
+# Up to its Ready: importing and connecting, on a machine that is busy starting everything at once.
 BOOT_SECONDS = 20.0
 
 # Bodies pass in pieces of up to 64 KB, and glibc by default gives the top of the heap back to the kernel as soon as 128 KB are
@@ -79,7 +79,7 @@ class Child:
 
     def silent(self, now: float) -> bool:
         """Whether its event loop has not been heard of for too long; `now` is monotonic."""
-        return not self.exited and now - self._heard > (SILENCE_SECONDS if self.up else BOOT_SECONDS)
+        return not self.exited and now - self._heard > (SILENCE_SECONDS if self.ready else BOOT_SECONDS)
 
     def excuse(self, now: float) -> None:
         """Its silence up to now says nothing about it."""
@@ -119,6 +119,29 @@ class Child:
     @property
     def exit_status(self) -> int | None:
         return self._process.poll() if self._process is not None else None
+
+
+def tell(child: Child | None, message: Message) -> bool:
+    """False where nobody is there to hear it."""
+    if child is None or not child.up or child.exited:
+        return False
+    child.send(message)
+    return True
+
+
+def worker_states(workers: Mapping[int, Child], revisions: Mapping[int, int]) -> tuple[WorkerState, ...]:
+    """Of those that are there; `revisions` are what they acknowledged last."""
+    return tuple(
+        WorkerState(number, child.pid, child.ready, revisions.get(number, 0), child.started_at)
+        for number, child in workers.items()
+        if not child.exited
+    )
+
+
+def shadow_state(shadow: Child | None, restarts: int) -> ShadowState | None:
+    if shadow is None:
+        return None
+    return ShadowState(0 if shadow.exited else shadow.pid, shadow.ready and not shadow.exited, restarts)
 
 
 def _popen(command: Sequence[str], fds: Sequence[int], environment: dict[str, str]) -> subprocess.Popen[bytes]:

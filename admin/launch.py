@@ -88,7 +88,11 @@ def _run(config_path: Path) -> int:
     slots = _sockets(config, before)
 
     async def supervise() -> int:
-        return await Supervisor(config_path, state, config.timeouts.drain, slots, writer, before).run()
+        timeouts = config.timeouts
+        supervisor = Supervisor(
+            config_path, state, timeouts.drain, slots, writer, before, drain_delay=timeouts.drain_delay
+        )
+        return await supervisor.run()
 
     try:
         return asyncio.run(supervise())

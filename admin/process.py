@@ -108,7 +108,8 @@ class AdminProcess:
         from admin.health import HealthChecks
         from admin.server import ServeError, Server
 
-        self._checks = HealthChecks(started.gateway, self._log, fresh=not self._in_force.result().revision)
+        in_force = self._in_force.result()
+        self._checks = HealthChecks(started.gateway, self._log, fresh=not (in_force.revision or in_force.upgraded))
         self._checks.adopt()
         try:
             if started.pending is not None:

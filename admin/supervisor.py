@@ -6,7 +6,7 @@ and a new worker gets all state before it accepts. The shadow process gets all s
 start: it comes when the gateway serves and some route has a shadow, and whatever becomes of it, the gateway goes on.
 
 Phases: STARTING (a fatal error of admin or a worker ends the gateway), RUNNING (a child that dies is started again), STOPPING
-(the workers end first, then the shadow process, then admin, which keeps what they have reported).
+(`drain_delay` after it was told to stop and is not ready any more: workers end first, then the shadow process, then admin).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from enum import Enum
 from pathlib import Path
 
 from admin.broadcast import Broadcast, Round
-from admin.child import Child
+from admin.child import Child, shadow_state, tell, worker_states
 from admin.crash_loops import CrashLoops
 from admin.listeners import WorkerSockets
 from admin.log_line import say
 from admin.systemd import Notifier
-from admin.upgrade import LeftOver, upgrade
+from admin.upgrade import LeftOver, become, fit
 from proxy import shared
 from proxy.control import (
     Ack,
@@ -45,11 +45,9 @@ from proxy.control import (
     Ready,
     Reload,
     Reloaded,
-    ShadowState,
     Stats,
     Workers,
     WorkerSettings,
-    WorkerState,
 )
 from proxy.tasks import spawn
 
@@ -66,8 +64,8 @@ class Phase(Enum):
 
 
 class Supervisor:
-    """`state` is the state folder, `drain_seconds` what SIGTERM gives requests under way, `slots` the sockets, one set a
-    worker, `lock` a descriptor that admin is to hold as long as it lives, `left_over` what is there of before an upgrade."""
+    """`state` is the state folder, `drain_seconds` what SIGTERM gives requests under way, `slots` the sockets, one set a worker,
+    `lock` a descriptor that admin is to hold as long as it lives, `left_over` what is there of before an upgrade."""
 
     def __init__(
         self,
@@ -77,14 +75,17 @@ class Supervisor:
         slots: list[WorkerSockets],
         lock: int | None = None,
         left_over: LeftOver | None = None,
+        drain_delay: float = 0.0,
     ) -> None:
         self._config_path = config_path
         self._state = state
         self._drain_seconds = drain_seconds
+        self._drain_delay = drain_delay
         self._slots = slots
         self._lock = lock
         self._left_over = left_over or LeftOver()
         self._phase = Phase.STARTING
+        self._leaving = False
         self._workers: dict[int, Child] = {}
         self._broadcast = Broadcast(lambda number, message: self._workers[number].send(message), self._round_through)
         self._shared = shared.create(len(slots))
@@ -174,7 +175,9 @@ class Supervisor:
 
     def _admin_up(self, child: Child) -> None:
         state = self._broadcast.state
-        child.send(InForce(state.revision, dict(state.live), dict(state.endpoints)) if state else InForce(0, {}))
+        child.send(
+            InForce(state.revision, dict(state.live), dict(state.endpoints)) if state else self._left_over.found()
+        )
         self._tell_workers()
         self._tell_shadow(DiffsResend())
 
@@ -205,23 +208,16 @@ class Supervisor:
         self._restart(child, self._start_admin)
 
     def _tell_admin(self, message: Message) -> None:
-        if self._admin is not None and self._admin.up and not self._admin.exited:
-            self._admin.send(message)
+        tell(self._admin, message)
 
     def _tell_workers(self) -> None:
         self._tell_admin(
             Workers(
-                tuple(
-                    WorkerState(
-                        number, child.pid, child.ready, self._broadcast.holders.get(number, 0), child.started_at
-                    )
-                    for number, child in self._workers.items()
-                    if not child.exited
-                ),
+                worker_states(self._workers, self._broadcast.holders),
                 self._restarts,
-                self._shadow_state(),
+                shadow_state(self._shadow, self._shadow_restarts),
                 self._crash_loops.crashing(),
-                self._phase is Phase.STOPPING,
+                self._leaving,
             )
         )
 
@@ -261,14 +257,7 @@ class Supervisor:
         self._restart(child, self._start_shadow)
 
     def _tell_shadow(self, message: Message) -> None:
-        if self._shadow is not None and self._shadow.up and not self._shadow.exited:
-            self._shadow.send(message)
-
-    def _shadow_state(self) -> ShadowState | None:
-        child = self._shadow
-        if child is None:
-            return None
-        return ShadowState(0 if child.exited else child.pid, child.ready and not child.exited, self._shadow_restarts)
+        tell(self._shadow, message)
 
     # Publishing
 
@@ -354,21 +343,32 @@ class Supervisor:
 
     def _upgrade(self) -> None:
         if self._phase is Phase.RUNNING:
+            spawn(self._become_new(), "upgrade", self._crashed)
+
+    async def _become_new(self) -> None:
+        if await fit(self._config_path, self._slots) and not self._leaving:
             pids = [child.pid for child in self._children() if not child.exited]
-            spawn(upgrade(self._config_path, self._slots, pids), "upgrade", self._crashed)
+            become(self._config_path, self._slots, pids, self._broadcast.state)
 
     def _reload(self) -> None:
-        if self._admin is not None and self._admin.up and not self._admin.exited:
+        if tell(self._admin, Reload()):
             self._notifier.reloading()
-        self._tell_admin(Reload())
 
     def _terminate(self) -> None:
-        if self._phase is Phase.STOPPING:
+        if self._leaving:
             self._end()
             return
-        self._phase = Phase.STOPPING
+        self._leaving = True
         self._notifier.stopping()
         self._tell_workers()  # readiness first
+        if self._phase is Phase.RUNNING and self._drain_delay:
+            say("info", "leaving", seconds=self._drain_delay)
+            asyncio.get_running_loop().call_later(self._drain_delay, self._drain)
+        else:
+            self._drain()
+
+    def _drain(self) -> None:
+        self._phase = Phase.STOPPING
         for slot in self._slots:
             slot.refuse_new()
         for child in self._workers.values():
@@ -377,9 +377,8 @@ class Supervisor:
         say("info", "draining", seconds=self._drain_seconds)
         for slot in self._slots:
             slot.close()
-        loop = asyncio.get_running_loop()
         shadow = 2 * SHADOW_DRAIN_SECONDS if self._shadow is not None else 0.0
-        loop.call_later(self._drain_seconds + shadow + 2.0, self._end)
+        asyncio.get_running_loop().call_later(self._drain_seconds + shadow + 2.0, self._end)
         self._stop_the_others_after_workers()
 
     def _stop_the_others_after_workers(self) -> None:
@@ -395,6 +394,7 @@ class Supervisor:
             self._done.set()
 
     def _end(self) -> None:
+        self._phase = Phase.STOPPING
         for child in self._children():
             child.kill()
         self._done.set()

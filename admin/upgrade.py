@@ -8,6 +8,9 @@ told to the workers is answered with an error, or not at all: nobody is told of 
 
 Nobody can tell the old workers of a cutback any more. So the first change after the upgrade ends those that still drain, as it
 would end any worker that does not acknowledge.
+
+What active checks have found goes with the exec: an endpoint that is down is not asked again by a client's request first. What the
+old workers had ejected the new ones find out by themselves.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ import orjson
 
 from admin.listeners import WorkerSockets
 from admin.log_line import say
+from proxy.control import InForce, Publish
+from routing.snapshot import Endpoints
 
 VARIABLE = "HEADGATE_UPGRADE"
 # Everything that a start imports, so that a half-installed version is found out before it is too late.
@@ -44,6 +49,13 @@ class LeftOver:
     pids: list[int] = field(default_factory=list)
     sockets: list[list[socket.socket]] = field(default_factory=list)
     outlive_us: bool = False
+    unhealthy: dict[str, list[str]] | None = None
+    """By upstream, what active checks had found; None at an ordinary start."""
+
+    def found(self) -> InForce:
+        """What a first admin process goes on from."""
+        endpoints = {name: Endpoints(unhealthy=frozenset(urls)) for name, urls in (self.unhealthy or {}).items()}
+        return InForce(0, {}, endpoints, upgraded=self.unhealthy is not None)
 
     def reap(self) -> None:
         """exec has kept them as our children."""
@@ -66,8 +78,8 @@ def _reaped(pid: int, options: int) -> bool:
         return True
 
 
-async def upgrade(config: Path, slots: list[WorkerSockets], pids: list[int]) -> None:
-    """Does not return, unless the new code or the configuration is not fit to run: then nothing changes."""
+async def fit(config: Path, slots: list[WorkerSockets]) -> bool:
+    """Whether the new code and its configuration can run with these sockets; says why not."""
     addresses = orjson.dumps([[sock.getsockname()[:2] for sock in slot.sockets] for slot in slots]).decode()
     command = [sys.executable, "-P", "-c", _CHECK, str(config), addresses]
     check = await asyncio.create_subprocess_exec(
@@ -81,12 +93,17 @@ async def upgrade(config: Path, slots: list[WorkerSockets], pids: list[int]) -> 
             "not upgraded: the new version or its configuration cannot run",
             reason=said[-1:] or check.returncode,
         )
-        return
+    return check.returncode == 0
+
+
+def become(config: Path, slots: list[WorkerSockets], pids: list[int], state: Publish | None) -> None:
+    """Does not return. `pids` are our children, `state` is what they have."""
     say("info", "upgrading", pid=os.getpid())
     fds = [[sock.fileno() for sock in slot.sockets] for slot in slots]
     for fd in (fd for own in fds for fd in own):
         os.set_inheritable(fd, True)
-    kept = {"pids": pids, "sockets": fds, "outlive_us": slots[0].outlive_us}
+    unhealthy = {name: sorted(found.unhealthy) for name, found in (state.endpoints if state else {}).items()}
+    kept = {"pids": pids, "sockets": fds, "outlive_us": slots[0].outlive_us, "unhealthy": unhealthy}
     for number in (signal.SIGHUP, signal.SIGUSR2):  # until there are handlers again, they would end us
         signal.signal(number, signal.SIG_IGN)
     command = [sys.executable, "-P", "-m", "admin.cli", "run", str(config)]
@@ -102,4 +119,4 @@ def left_over(environ: MutableMapping[str, str]) -> LeftOver | None:
     for fd in (fd for own in kept["sockets"] for fd in own):
         os.set_inheritable(fd, False)
     sockets = [[socket.socket(fileno=fd) for fd in own] for own in kept["sockets"]]
-    return LeftOver(kept["pids"], sockets, kept["outlive_us"])
+    return LeftOver(kept["pids"], sockets, kept["outlive_us"], kept.get("unhealthy"))

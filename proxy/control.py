@@ -214,7 +214,8 @@ class Workers:
 @dataclass(frozen=True, slots=True)
 class InForce:
     """supervisor -> admin, first of all: what the workers have. Admin may have died between telling the workers of a change
-    and storing it; what is newer here than in the store is taken over. Revision 0 is nothing yet."""
+    and storing it; what is newer here than in the store is taken over. Revision 0 is nothing yet; `upgraded` says that active checks
+    had found `endpoints` before a hot restart."""
 
     revision: int
     live: dict[str, Live]
@@ -237,6 +238,7 @@ class TlsSettings:
 
     certificates: tuple[CertificateFiles, ...]
     min_version: str = "1.2"
+    upgraded: bool = False
     hsts: int = 0
     client_ca: str = ""
     """A file of authorities for clients' certificates; empty where none is asked for."""

@@ -94,7 +94,7 @@ def compile_snapshot(config: Config, *, revision: int, secret: bytes) -> Snapsho
         uses_geo=any(isinstance(condition, GeoCondition) for condition in looked_at),
         trusted=Networks(config.trusted_proxies),
         limits=_limits(config.limits),
-        timeouts=Timeouts(**config.timeouts.model_dump()),
+        timeouts=Timeouts(**config.timeouts.model_dump(exclude={"drain_delay"})),
         geo=_geo(config.geo),
         access_log=AccessLog(config.access_log.path, config.access_log.sample),
     )

@@ -31,6 +31,7 @@ class Timeouts(Model):
     request_head: PositiveSeconds = 10.0
     request_body: PositiveSeconds = 60.0
     drain: Seconds = 30.0
+    drain_delay: Seconds = 0.0
 
 
 class Limits(Model):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from admin.child import SILENCE_SECONDS, Child
+from admin.child import BOOT_SECONDS, SILENCE_SECONDS, Child
 from admin.listeners import WorkerSockets
 from admin.supervisor import Supervisor
 from proxy.control import (
@@ -33,7 +33,7 @@ class Silent(Child):
 
     def __init__(self) -> None:
         super().__init__("worker 0", lambda child: None, self._ignore, lambda child: None)
-        self.up = True
+        self.up = self.ready = True
         self.kills = 0
 
     def _ignore(self, child: Child, message: Message) -> None:
@@ -57,6 +57,16 @@ async def test_child_is_not_blamed_for_the_time_its_supervisor_did_not_run_eithe
         supervisor._watch()
     monkeypatch.undo()
     assert bool(child.kills) is not held_up
+
+
+async def test_child_that_is_still_starting_may_be_silent_for_longer() -> None:
+    """Its imports hold up its event loop; killed, the next one would take as long."""
+    child = Silent()
+    heard = time.monotonic()
+    assert child.silent(heard + SILENCE_SECONDS + 1.0)
+    child.ready = False
+    assert not child.silent(heard + SILENCE_SECONDS + 1.0)
+    assert child.silent(heard + BOOT_SECONDS + 1.0)
 
 
 class StubChild(Child):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.chaos.origin import body_of
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 SIZES = (100, 30_000)
 REQUESTS_PER_CONNECTION = 25
 UPSTREAMS = ("blue", "canary")
@@ -20,9 +20,10 @@ UPSTREAMS = ("blue", "canary")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """`began` and `ended` are monotonic. `kind`: a status, `broken` (the connection ended before the answer did), `hung`, or
-    `wrong body`: complete, and not what was asked for."""
+    """Times are monotonic; `connected` is when its connection was there. `kind`: a status, `broken` (the connection ended before
+    the answer did), `hung`, or `wrong body`: complete, and not what was asked for."""
 
+    connected: float
     began: float
     ended: float
     kind: str
@@ -38,6 +39,7 @@ class Load:
         self._requests = requests
         self._numbers = itertools.count(1)
         self._stop = False
+        self._under_way: dict[int, float] = {}
         self.answered = 0
         self.refused = 0
         """Connections that nobody took: no request was sent."""
@@ -51,6 +53,10 @@ class Load:
         self._thread.join(PATIENCE + 5)
         assert not self._thread.is_alive()
 
+    def over(self, moment: float) -> bool:
+        """Whether all that began up to then (monotonic) has ended."""
+        return all(began > moment for began in list(self._under_way.values()))
+
     async def _run(self, clients: int) -> None:
         await asyncio.gather(*(self._client() for _ in range(clients)))
 
@@ -62,39 +68,48 @@ class Load:
                 self.refused += 1
                 await asyncio.sleep(0.02)
                 continue
+            connected = time.monotonic()
             try:
                 for _ in range(self._requests):
-                    if self._stop or not await self._request(reader, writer):
+                    if self._stop or not await self._request(reader, writer, connected):
                         break
             finally:
                 writer.close()
 
-    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connected: float) -> bool:
         """False where the connection is not to be used again."""
         number = next(self._numbers)
+        began = self._under_way[number] = time.monotonic()
+        try:
+            kind, reusable = await self._exchange(reader, writer, number)
+        finally:
+            del self._under_way[number]
+        if kind is not None:
+            self.failures.append(Failure(connected, began, time.monotonic(), kind))
+        return reusable
+
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> tuple[str | None, bool]:
+        """What failed, and whether the connection can be used again."""
         size = SIZES[number % len(SIZES)]
-        began = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
                 writer.write(b"GET /%d/%d HTTP/1.1\r\nHost: chaos\r\n\r\n" % (number, size))
                 status, head, body = await _answer(reader)
         except TimeoutError:
-            return self._failed(began, "hung")
+            return "hung", False
         except (OSError, EOFError):  # IncompleteReadError is an EOFError
-            return self._failed(began, "broken")
+            return "broken", False
+        reusable = b"connection: close" not in head
         if status != 200:
-            self._failed(began, str(status))
-            return b"connection: close" not in head
+            return str(status), reusable
         name = body.partition(b":")[0].decode("latin-1")
         if name not in UPSTREAMS or body != body_of(name, number, size):
-            return self._failed(began, "wrong body")
+            return "wrong body", False
         self.answered += 1
         self.served[name] += 1
-        return b"connection: close" not in head
-
-    def _failed(self, began: float, kind: str) -> bool:
-        self.failures.append(Failure(began, time.monotonic(), kind))
-        return False
+        return None, reusable
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:

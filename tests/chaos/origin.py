@@ -1,6 +1,7 @@
 """An upstream in a process of its own, which misbehaves as it is told: `python -m tests.chaos.origin NAME [PORT]`.
 
-It prints its port. Lines on standard input set how it behaves from then on; the end of standard input ends it.
+It prints its port. Lines on standard input set how it behaves from then on, and are repeated once they do; the
+end of standard input ends it.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ async def serve(name: str, port: int) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     while line := await orders.readline():
         Upstream.mood = Mood(line.decode().strip())
+        print(Upstream.mood.value, flush=True)
 
 
 if __name__ == "__main__":

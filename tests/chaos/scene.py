@@ -9,15 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+from tests.chaos.breakable import Clock, Disk
 from tests.chaos.load import Load
 from tests.chaos.origin import Mood
 from tests.support.gateway import Gateway, document
-from tests.support.processes import descendants
+from tests.support.processes import descendants, title
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
-RESPONSE_SECONDS = 1.0
+# More than any process waits for its turn on a machine that does other things too.
+RESPONSE_SECONDS = 3.0
 ROLES = ("supervisor", "admin", "shadow", "differ 0", *(f"worker {number}" for number in range(WORKERS)))
+# Processes that start while others do, all under load.
+PATIENCE = 120.0
 
 
 class Upstream:
@@ -43,20 +47,30 @@ class Upstream:
                 pipe.close()
 
     def be(self, mood: Mood) -> None:
+        """Returns once it is."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(mood.value.encode() + b"\n")
         self._process.stdin.flush()
+        assert self._process.stdout.readline().decode().strip() == mood.value
 
 
 class Scene:
-    def __init__(self, folder: Path, clients: int = 8) -> None:
+    """With a `folder` whose surroundings are `breakable` if faults are to break them, too."""
+
+    def __init__(self, folder: Path, clients: int = 8, *, breakable: bool = False) -> None:
         self.closing = contextlib.ExitStack()
         self._clients = clients
+        self._turns = 0
+        self.clock: Clock | None = Clock(folder) if breakable else None
+        self.disk: Disk | None = Disk(folder / "state") if breakable else None
+        if self.disk is not None:
+            self.closing.callback(self.disk.close)
         self.origins: dict[str, Upstream] = {}
         for name in ("blue", "canary", "next"):
             self.origins[name] = origin = Upstream(name)
             self.closing.callback(origin.kill)
-        settings = document(
+        self.settings = document(
             {name: f"http://127.0.0.1:{origin.port}" for name, origin in self.origins.items()},
             {
                 "weights": {"blue": 50, "canary": 50},
@@ -70,16 +84,20 @@ class Scene:
                 "shadow": {"upstream": "next", "percent": 20},
             },
             workers=WORKERS,
-            timeouts={"connect": "500ms", "response": f"{RESPONSE_SECONDS}s", "drain": "5s"},
+            timeouts={"connect": "2s", "response": f"{RESPONSE_SECONDS}s", "drain": "20s"},
         )
-        self.gateway = Gateway(folder, settings)
+        self.gateway = Gateway(folder, self.settings, {} if self.clock is None else self.clock.environ)
         self.closing.callback(self.gateway.close)
 
     def __enter__(self) -> Scene:
-        self.gateway.start()
-        self.load = Load(lambda: self.gateway.addresses[0], self._clients)
-        self.closing.callback(self.load.close)
-        self.whole()
+        try:
+            self.gateway.start()
+            self.load = Load(lambda: self.gateway.addresses[0], self._clients)
+            self.closing.callback(self.load.close)
+            self.whole()
+        except BaseException:
+            self.closing.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,20 +107,26 @@ class Scene:
     def canary(self) -> Upstream:
         return self.origins["canary"]
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the workers run their code compiled."""
+        return "headgate-compiled" in Path(f"/proc/{self.pid('worker 0')}/maps").read_text()
+
     def whole(self) -> None:
-        """Waits until every process is there and serves."""
+        """Waits until every process is there and serves, and no other is left."""
 
         def there() -> bool:
-            titles = self.gateway.by_title()
-            if any(f"headgate: {role}" not in titles for role in ROLES):
+            titles = {pid: title(pid) for pid in (self.gateway.pid, *descendants(self.gateway.pid))}
+            workers = {pid for pid, own in titles.items() if own.startswith("headgate: worker ")}
+            if not {f"headgate: {role}" for role in ROLES} <= set(titles.values()) or len(workers) != WORKERS:
                 return False
             try:
                 status = self.gateway.status()
             except Exception:  # the admin process is on its way
                 return False
-            return len(status["workers"]) == WORKERS and all(worker["ready"] for worker in status["workers"])
+            return {worker["pid"] for worker in status["workers"] if worker["ready"]} == workers
 
-        self.gateway.until(there, f"all of {ROLES} are there")
+        self.gateway.until(there, f"all of {ROLES} are there", PATIENCE)
 
     def memory(self) -> int:
         """Bytes that all processes of the gateway have in memory (VmRSS)."""
@@ -111,10 +135,33 @@ class Scene:
     def pid(self, role: str) -> int:
         return self.gateway.by_title()[f"headgate: {role}"]
 
-    def answers(self, more: int) -> None:
+    def pids(self) -> dict[str, int]:
+        """Of those that are always there."""
+        return {role: self.pid(role) for role in ROLES}
+
+    def next_worker(self) -> str:
+        """One after another."""
+        self._turns += 1
+        return f"worker {self._turns % WORKERS}"
+
+    def answers(self, more: int, upstream: str | None = None) -> None:
+        """Waits for so many more, of this upstream."""
+
+        def count() -> int:
+            return self.load.answered if upstream is None else self.load.served[upstream]
+
+        goal = count() + more
+        self.gateway.until(lambda: count() >= goal, f"{more} more answers of {upstream or 'any upstream'}", PATIENCE)
+
+    def failures(self, more: int) -> None:
         """Waits for so many more."""
-        goal = self.load.answered + more
-        self.gateway.until(lambda: self.load.answered >= goal, f"{more} more answers")
+        goal = len(self.load.failures) + more
+        self.gateway.until(lambda: len(self.load.failures) >= goal, f"{more} more failures", PATIENCE)
+
+    def settled(self) -> None:
+        """Waits until all that is under way now has ended."""
+        now = time.monotonic()
+        self.gateway.until(lambda: self.load.over(now), "what was under way ends", PATIENCE)
 
     def rest(self, until: float) -> None:
         """Goes on as it is until then (monotonic), and for some answers at least."""

@@ -1,41 +1,35 @@
-"""The faults of `make chaos`, each once: nothing fails but what was in flight on what was killed, and no body is wrong."""
+"""What `make chaos` counts as in flight on what was struck, and what it plays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.chaos.__main__ import play
-from tests.chaos.faults import FAULTS, Excuse, Fault
+from tests.chaos.__main__ import rotation
+from tests.chaos.faults import FAULTS, LAST, Excuse
 from tests.chaos.load import Failure
-from tests.chaos.scene import Scene
-
-CLIENTS = 8
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with Scene(tmp_path_factory.mktemp("chaos"), CLIENTS) as scene:
-        yield scene
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_fault_costs_no_request_but_those_in_flight_on_it(scene: Scene, fault: Fault) -> None:
-    outcome = play(scene, fault, 0.0)
-    assert outcome.failed == {}
-    assert outcome.answered >= 100
 
 
 @pytest.mark.parametrize(
     ("failure", "excused"),
     [
-        (Failure(1.0, 3.0, "broken"), True),
-        (Failure(2.5, 3.0, "broken"), False),
-        (Failure(0.0, 0.9, "broken"), False),
-        (Failure(1.0, 3.0, "wrong body"), False),
-        (Failure(1.0, 3.0, "503"), False),
+        (Failure(0.5, 1.0, 3.0, "broken"), True),
+        (Failure(0.5, 2.5, 3.0, "broken"), False),
+        (Failure(0.0, 0.0, 0.9, "broken"), False),
+        (Failure(0.5, 1.0, 3.0, "wrong body"), False),
+        (Failure(0.5, 1.0, 3.0, "503"), False),
     ],
 )
 def test_excuse_covers_what_was_in_flight_and_nothing_else(failure: Failure, excused: bool) -> None:
     assert Excuse(1.0, 2.0).covers(failure) is excused
+
+
+@pytest.mark.parametrize(("connected", "excused"), [(1.9, True), (2.1, False)])
+def test_excuse_by_connection_covers_those_that_were_there_when_it_ended(connected: float, excused: bool) -> None:
+    assert Excuse(1.0, 2.0, by_connection=True).covers(Failure(connected, 2.2, 3.0, "broken")) is excused
+
+
+@pytest.mark.parametrize("slots", [0, 24, 100])
+def test_rotation_has_each_fault(slots: int) -> None:
+    played = [*rotation(slots), *FAULTS[-LAST:]]
+    assert set(played) == set(FAULTS)
+    assert len(played) == max(slots, len(FAULTS))

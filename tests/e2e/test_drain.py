@@ -144,3 +144,29 @@ def test_idle_connections_do_not_hold_up_the_end(stage: Stage) -> None:
         client.wait_closed()
     assert gateway.end() == 0
     assert time.monotonic() - began < PATIENCE
+
+
+def test_gateway_that_is_not_ready_any_more_serves_newcomers_until_the_delay_is_over(stage: Stage) -> None:
+    """A worker that dies meanwhile is replaced, too. The second signal ends a delay that would take an hour."""
+    gateway = stage.running({"blue": stage.origin().url}, timeouts={"drain_delay": "1h"})
+    admin = (gateway.state / "admin.url").read_text().strip()
+    with httpx.Client(base_url=admin) as client:
+        gateway.signal(signal.SIGTERM)
+        gateway.until(lambda: client.get("/health/ready").status_code == 503, "it is not ready any more")
+        assert client.get("/health/live").status_code == 200
+    status, head, _ = gateway.get()
+    assert (status, head["Connection"]) == (200, None)
+    worker = gateway.worker()
+    os.kill(worker, signal.SIGKILL)
+    gateway.until(lambda: gateway.workers() not in ([], [worker]), "the worker is replaced")
+    assert gateway.get()[0] == 200
+    gateway.signal(signal.SIGTERM)
+    gateway.end()
+
+
+def test_drain_begins_when_the_delay_is_over(stage: Stage) -> None:
+    gateway = stage.running({"blue": stage.origin().url}, timeouts={"drain_delay": "100ms"})
+    gateway.signal(signal.SIGTERM)
+    gateway.logged("leaving")
+    gateway.logged("draining")
+    assert gateway.end() == 0
