@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from admin.compiled import compiled_path
-from bench import cli, cutback, diffs, exchange, noise, proxies, shadow, start
+from bench import cli, cutback, diffs, exchange, loris, noise, proxies, shadow, start, tls
 from bench.figures import BenchError, Finding, NotMeasured, table, to_json
 from bench.options import Options
 
@@ -24,6 +24,8 @@ BENCHES: dict[str, Callable[[Options], Iterator[Finding]]] = {
     "cutback": cutback.measure,
     "cli": cli.measure,
     "exchange": exchange.measure,
+    "tls": tls.measure,
+    "loris": loris.measure,
     "diffs": diffs.measure,
     "noise": noise.measure,
     "shadow": shadow.measure,

@@ -27,12 +27,17 @@ _STOP_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`begun` is when its process was started (monotonic)."""
+    """`ports` are its listeners', `begun` is when its process was started (monotonic)."""
 
     process: subprocess.Popen[bytes]
     state: Path
-    port: int
+    ports: tuple[int, ...]
     begun: float
+
+    @property
+    def port(self) -> int:
+        """The first listener's."""
+        return self.ports[0]
 
     def api(self) -> AdminClient:
         return AdminClient(find_target(None, None, str(self.state), {}))
@@ -94,19 +99,20 @@ def shop(ports: Mapping[str, int], **more: object) -> dict[str, Any]:
 
 @contextmanager
 def running(config: Mapping[str, Any]) -> Iterator[Gateway]:
-    """Serving when this enters; ended, with all its processes, when it leaves."""
+    """Serving when this enters; ended, with all its processes, when it leaves. One plain listener, unless `config` says
+    otherwise."""
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
         folder = Path(name)
         path = folder / "gateway.json"
         state = folder / "state"
-        listen = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}, "state": str(state)}
-        path.write_text(json.dumps({**config, **listen}))
+        own = {"admin": {"address": "127.0.0.1:0"}, "state": str(state)}
+        path.write_text(json.dumps({"listen": [{"address": "127.0.0.1:0"}], **config, **own}))
         begun = monotonic()
         process = subprocess.Popen(
             [COMMAND, "run", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder
         )
         try:
-            yield Gateway(process, state, _port(process), begun)
+            yield Gateway(process, state, _ports(process), begun)
         finally:
             process.terminate()
             try:
@@ -116,7 +122,7 @@ def running(config: Mapping[str, Any]) -> Iterator[Gateway]:
                 process.wait()
 
 
-def _port(process: subprocess.Popen[bytes]) -> int:
+def _ports(process: subprocess.Popen[bytes]) -> tuple[int, ...]:
     """From the line that says that it serves. What it writes later is read too, and dropped: a full pipe would stop it."""
     lines: queue.Queue[bytes] = queue.Queue()
     assert process.stderr is not None
@@ -132,7 +138,7 @@ def _port(process: subprocess.Popen[bytes]) -> int:
         if not line:
             raise BenchError(f"the gateway ended with exit code {process.wait()}:\n{b''.join(said).decode()}")
         if b'"event":"serving"' in line:
-            return int(json.loads(line)["addresses"][0].rpartition(":")[2])
+            return tuple(int(address.rpartition(":")[2]) for address in json.loads(line)["addresses"])
 
 
 def _read(stream: IO[bytes], lines: queue.Queue[bytes]) -> None:

@@ -1,6 +1,6 @@
-"""A load generator: `python -m bench.load PORT CONNECTIONS THINK`. A closed loop: each connection sends a request, reads the
-answer, thinks for THINK seconds on average, and sends the next. Every other one is a sticky client (it keeps the cookie it gets),
-the others send the header that a rule takes.
+"""A load generator: `python -m bench.load PORT CONNECTIONS THINK [CA]`; with the file of an authority, over TLS. A closed loop:
+each connection sends a request, reads the answer, thinks for THINK seconds on average, and sends the next. Every other one is a
+sticky client (it keeps the cookie it gets), the others send the header that a rule takes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import ssl
 import sys
 from dataclasses import dataclass, field
 from time import monotonic
@@ -49,8 +50,9 @@ class Tally:
 
 
 class Load:
-    def __init__(self, port: int, think: float) -> None:
+    def __init__(self, port: int, think: float, tls: ssl.SSLContext | None = None) -> None:
         self._port = port
+        self._tls = tls
         self.think = think
         self.tally = Tally()
 
@@ -58,7 +60,10 @@ class Load:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                await loop.create_connection(lambda: client, "127.0.0.1", self._port)
+                name = None if self._tls is None else "localhost"
+                await loop.create_connection(
+                    lambda: client, "127.0.0.1", self._port, ssl=self._tls, server_hostname=name
+                )
                 return
             except OSError:
                 self.tally.cut_off += 1
@@ -121,8 +126,8 @@ class Client(asyncio.Protocol):
         self._reconnecting = loop.create_task(self._load.connect(self))  # kept: a bare task may be collected
 
 
-async def main(port: int, connections: int, think: float) -> None:
-    load = Load(port, think)
+async def main(port: int, connections: int, think: float, authority: str | None = None) -> None:
+    load = Load(port, think, ssl.create_default_context(cafile=authority) if authority else None)
     await asyncio.gather(*(load.connect(Client(load, sticky=number % 2 == 0)) for number in range(connections)))
 
     async def answer(asked: dict[str, Any]) -> dict[str, Any]:
@@ -135,4 +140,4 @@ async def main(port: int, connections: int, think: float) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:]))

@@ -36,6 +36,9 @@ Dialler = Callable[[Pool, Upstream, ResponseParser], None]
 MIN_RETRIES = 3
 SLOWEST_SWEEP = 0.5
 FASTEST_SWEEP = 0.05
+# Connections whose deadline is acted on in one turn of the loop: a thousand slow clients that began together end together, and all
+# others would wait for them, 33 µs each.
+EXPIRED_AT_ONCE = 16
 
 
 class Plane:
@@ -59,6 +62,8 @@ class Plane:
         self._workers = workers
         self._clients: set[ClientConnection] = set()
         self._parting: list[tuple[float, asyncio.Transport]] = []
+        self._late: list[ClientConnection] = []
+        """Those whose turn to expire has not come yet."""
         self.now = monotonic()
         """The time of the last sweep: exact enough for deadlines."""
         self.draining = False
@@ -264,21 +269,41 @@ class Plane:
     # Time
 
     def sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Expire what is past its deadline, and come again: one timer for all connections."""
-        self.expire(monotonic())
+        """Expire what is past its deadline, clients in turns, and come again: one timer for all connections."""
+        waiting = len(self._late) > 0
+        self._begin_expiry(monotonic())
+        if not waiting:
+            self._expire_some(loop)
         timeouts = self.timeouts
         shortest = min(timeouts.connect, timeouts.response, timeouts.idle, timeouts.request_head, timeouts.request_body)
         loop.call_later(min(max(shortest / 8, FASTEST_SWEEP), SLOWEST_SWEEP), self.sweep, loop)
 
+    def _expire_some(self, loop: asyncio.AbstractEventLoop) -> None:
+        some = self._late[-EXPIRED_AT_ONCE:]
+        del self._late[-EXPIRED_AT_ONCE:]
+        self._expire_clients(some)
+        if self._late:
+            loop.call_soon(self._expire_some, loop)
+
     def expire(self, now: float) -> None:
         """It is `now`: act on every deadline that has passed."""
+        self._begin_expiry(now)
+        late, self._late = self._late, []
+        self._expire_clients(late)
+
+    def _expire_clients(self, late: list[ClientConnection]) -> None:
+        for client in late:
+            if client.deadline <= self.now and client in self._clients:  # it may have gone on, or left, before its turn
+                client.expire(self.now)
+
+    def _begin_expiry(self, now: float) -> None:
+        """All but the clients, who are in `_late` then."""
         self.now = now
         if self.rates.forgotten:
             self.stats.count("rate_limit_keys_forgotten", by=self.rates.forgotten)
             self.rates.forgotten = 0
         self.upstreams.expire(now)
-        for client in [client for client in self._clients if client.deadline <= now]:
-            client.expire(now)
+        self._late = [client for client in self._clients if client.deadline <= now]
         for pool in self.upstreams.all():
             for connection in pool.expired(now):
                 connection.close()

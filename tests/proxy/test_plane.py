@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from proxy.client import ClientConnection
-from proxy.exchange import Exchange
+from proxy.exchange import NEVER, Exchange
+from proxy.plane import EXPIRED_AT_ONCE
 from proxy.request_parser import RequestMessage
 from proxy.upstream import UpstreamConnection
 from routing.snapshot import CutbackMode, Live
@@ -163,3 +168,49 @@ def _alive() -> set[int]:
 
 def test_snapshot_without_a_log_writes_none() -> None:
     assert Scene(snapshot_of()).plane.access_log is None
+
+
+class Turns:
+    """A loop that keeps what is to be done in its next turn."""
+
+    def __init__(self) -> None:
+        self.soon: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        self.soon.append((callback, args))
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> None:
+        """The next sweep: the test's to make."""
+
+    def turn(self) -> None:
+        turns, self.soon = self.soon, []
+        for callback, args in turns:
+            callback(*args)
+
+
+def test_slow_clients_that_end_together_are_cut_in_turns() -> None:
+    """Failed: a thousand of them at once, and every other client waited so long."""
+    scene, loop = Scene(), Turns()
+    clients = [scene.client().send(GET[:10]) for _ in range(3 * EXPIRED_AT_ONCE)]
+    kept = scene.client().send(GET[:10])
+    for client in (*clients, kept):
+        client.transport.protocol.deadline = scene.began  # type: ignore[attr-defined]
+
+    def cut() -> int:
+        scene.settle()
+        return sum(client.closed for client in clients)
+
+    def sweep() -> None:
+        scene.plane.sweep(cast(asyncio.AbstractEventLoop, loop))
+
+    sweep()
+    seen = [cut()]
+    sweep()  # the next comes before all had their turn
+    kept.transport.protocol.deadline = NEVER  # type: ignore[attr-defined]
+    while loop.soon:
+        assert len(loop.soon) == 1
+        loop.turn()
+        seen.append(cut())
+    assert all(0 <= after - before <= EXPIRED_AT_ONCE for before, after in pairwise([0, *seen]))
+    assert (seen[-1], kept.closed) == (len(clients), False)
+    assert scene.count("gateway_errors", "request_timeout") == len(clients)
