@@ -71,8 +71,9 @@ FORBIDDEN_TRAILERS = HOP_BY_HOP | {
     b"trailer",
 }
 
-# Spellings are remembered up to this many; a flood of invented names then starts the memory afresh.
+# Spellings are remembered up to this many; a flood of invented names then starts the memory afresh. Longer ones never are.
 _REMEMBERED = 1024
+_LONGEST_REMEMBERED = 128
 
 
 class FieldTable:
@@ -115,11 +116,14 @@ class FieldTable:
             noted.append((lower, value))
             lines.append(b": ".join((name, value)))
             return
-        self._learn(name)
-        if name in self.plain:
+        lower = name.lower()
+        special = self.takes_out(lower)
+        if len(name) <= _LONGEST_REMEMBERED:
+            self._learn(name, lower, special)
+        if special or lower in self._watched_names:
+            noted.append((lower, value))
+        if not special:
             lines.append(b": ".join((name, value)))
-        else:
-            self.note(name, value, lines, noted)
 
     def takes_out(self, lower: bytes) -> bool:
         """Whether a field of that lower-case name is not among the lines that go on.
@@ -129,11 +133,10 @@ class FieldTable:
             lower = lower.replace(b"_", b"-")
         return lower in self._special_names or lower.startswith(self._prefixes)
 
-    def _learn(self, name: bytes) -> None:
+    def _learn(self, name: bytes, lower: bytes, special: bool) -> None:
         if len(self.plain) + len(self._special) + len(self._watched) >= _REMEMBERED:
             self._forget()
-        lower = name.lower()
-        if self.takes_out(lower):
+        if special:
             self._special[name] = lower
         elif lower in self._watched_names:
             self._watched[name] = lower
@@ -178,6 +181,16 @@ def listed_fields(connection: bytes) -> frozenset[bytes]:
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     """The lines whose field name is not among the lower-case `names`."""
     return [line for line in lines if line.partition(b":")[0].lower() not in names]
+
+
+def unlisted(lines: list[bytes], noted: list[Field]) -> list[bytes]:
+    """The lines that no Connection field among `noted` lists."""
+    for name, value in noted:
+        if name == b"connection":
+            names = listed_fields(value)
+            if names:
+                lines = without(lines, names)
+    return lines
 
 
 def trailers_fit(trailers: list[Field]) -> bool:

@@ -25,9 +25,13 @@ _MAX_FORWARDS = frozenset({b"max-forwards"})
 _VIA = b"1.1 headgate"
 _VIA_10 = b"1.0 headgate"
 
-# Host values met before -> the name that routing sees. Bounded; a flood of invented hosts starts it afresh.
+# Host values met before -> the name that routing sees. Bounded; a flood of invented hosts starts it afresh, and longer ones
+# than a name in DNS with its port are not kept.
 _hosts: dict[bytes, bytes] = {}
 _HOSTS_KEPT = 1024
+_HOST_KEPT = 260
+# Of a Max-Forwards, without its leading zeros: what is longer comes from no hop count.
+_FORWARDS_DIGITS = 9
 
 _random = random.Random()  # noqa: S311 - identifiers, not secrets
 
@@ -79,8 +83,9 @@ def _examine_target(message: RequestMessage, fields: dict[bytes, bytes]) -> Erro
     if _ORIGIN_FORM.match(target) is None:
         absolute = _ABSOLUTE_FORM.match(target)
         if absolute is not None:
-            if b"host" not in fields and message.version == "1.1":
-                return ErrorKind.BAD_REQUEST
+            void = fields.get(b"host")
+            if _AUTHORITY.match(void) is None if void is not None else message.version == "1.1":
+                return ErrorKind.BAD_REQUEST  # RFC 9112 section 3.2: void, and still to be a host
             fields[b"host"] = absolute[1]  # RFC 9112 section 3.2.2: the target's authority wins
             path = absolute[2] or (b"*" if message.method == b"OPTIONS" else b"/")
             message.target = target = path if path[:1] != b"?" else b"/" + path
@@ -98,9 +103,12 @@ def _examine_target(message: RequestMessage, fields: dict[bytes, bytes]) -> Erro
             if match is None:
                 return ErrorKind.BAD_REQUEST
             host = match[1].lower()
-            if len(_hosts) >= _HOSTS_KEPT:
-                _hosts.clear()
-            _hosts[authority] = host
+            if host.endswith(b"."):
+                host = host[:-1]  # RFC 1034 section 3.1: the same name, written to its end
+            if len(authority) <= _HOST_KEPT:
+                if len(_hosts) >= _HOSTS_KEPT:
+                    _hosts.clear()
+                _hosts[authority] = host
         message.host = host
     path, mark, query = target.partition(b"?")
     message.path = b"/" if path == b"*" else path
@@ -114,7 +122,10 @@ def is_for_us(message: RequestMessage) -> bool:
     most = message.fields.get(b"max-forwards", b"")
     if not most.isdigit():
         return False  # what is no number says nothing
-    left = int(most[-18:])
+    digits = most.lstrip(b"0")
+    if len(digits) > _FORWARDS_DIGITS:
+        return False
+    left = int(digits or b"0")
     if left > 0:
         message.lines = [*without(message.lines, _MAX_FORWARDS), b"Max-Forwards: %d" % (left - 1)]
     return left == 0

@@ -83,6 +83,7 @@ class RequestParser:
     in later. After an error `error` is set, and nothing further is read."""
 
     __slots__ = (
+        "_at_start",
         "_body_bytes",
         "_count",
         "_current",
@@ -121,6 +122,7 @@ class RequestParser:
         self._body_bytes = 0
         self._excess = 0
         self._seen = b""
+        self._at_start = True
         self._foreign_targets: set[bytes] | None = None
         self._unparsed = b""
         self.requests: deque[RequestMessage] = deque()
@@ -184,6 +186,7 @@ class RequestParser:
         self._body_bytes = 0
         parts = len(current.body)
         self._seen = window = self._seen + data if continued else data
+        self._at_start = continued or current.complete or not current.chunked
         self._foreign_targets = None
         try:
             self._parser.feed_data(data)
@@ -315,9 +318,7 @@ class RequestParser:
             self.error = ErrorKind.TARGET_TOO_LONG
         elif self._count > self._limit_fields or (self._suspect and self._parsed_size() > self._limit_head):
             self.error = ErrorKind.HEAD_TOO_LARGE
-        elif not self._seen.startswith(b"HTTP/", len(current.method) + len(current.target) + 2) and self._foreign(
-            current
-        ):
+        elif self._foreign(current):
             self.error = ErrorKind.BAD_REQUEST
         elif self.error is None:
             self.requests.append(current)
@@ -325,6 +326,10 @@ class RequestParser:
     def _foreign(self, current: RequestMessage) -> bool:
         """Whether the request's line says RTSP, which llhttp reads as if it were HTTP (RFC 9112 section 2.3). What stands before
         that word is looked for once, however many requests have come with it."""
+        if self._at_start:
+            self._at_start = False
+            if self._seen.startswith(b"HTTP/", len(current.method) + len(current.target) + 2):
+                return False
         targets = self._foreign_targets
         if targets is None:
             before = self._seen.split(b" RTSP/")[:-1]
@@ -340,3 +345,5 @@ class RequestParser:
             self.error = self.error or ErrorKind.HEAD_TOO_LARGE
         else:
             self._current.complete = True
+            if self._body_bytes and any(name == b"transfer-encoding" for name, _ in self._current.noted):
+                self._body_bytes = 0  # it ends with an empty line, as `_begun` looks for

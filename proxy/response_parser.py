@@ -10,7 +10,16 @@ import re
 
 import httptools
 
-from proxy.fields import MAX_CHUNK_EXCESS, NO_LENGTH, Field, FieldTable, chunk_excess, frames, trailers_fit
+from proxy.fields import (
+    MAX_CHUNK_EXCESS,
+    NO_LENGTH,
+    Field,
+    FieldTable,
+    chunk_excess,
+    frames,
+    trailers_fit,
+    unlisted,
+)
 
 # RFC 9110 section 15.2 allows any number of interim responses; a flood of them is an attack.
 MAX_INTERIM = 16
@@ -219,7 +228,7 @@ class ResponseParser:
         if self._count > self._limit_fields:
             self.error = True
         if status < 200 and status != 101:
-            self.interim.append(Interim(status, self.reason, self.lines))
+            self.interim.append(Interim(status, self.reason, unlisted(self.lines, self.noted)))
             self._interim_count += 1
             self.error = self.error or self._interim_count > MAX_INTERIM or status < 100
             self.reason, self.lines, self.noted, self._count = b"", [], [], 0

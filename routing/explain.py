@@ -44,6 +44,7 @@ def request_of(
         fields[key] = fields[key] + joint + text if key in fields else text
     authority = fields.setdefault(b"host", parts.netloc.rpartition("@")[2].encode()).lower()
     host = authority if authority.endswith(b"]") else authority.rpartition(b":")[0] or authority
+    host = host[:-1] if host.endswith(b".") else host
     return Request(
         method.upper().encode(),
         host,

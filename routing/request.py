@@ -20,6 +20,7 @@ class Place:
 
 
 NOWHERE = Place()
+_SEMICOLON = ord(";")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,17 @@ class Request:
         at = header.find(name)
         while at >= 0:
             end = at + len(name)
-            if header[end : end + 1] == b"=" and (at == 0 or header[:at].rstrip(b" \t").endswith(b";")):
+            if header[end : end + 1] == b"=" and _begins_pair(header, at):
                 value = header[end + 1 :].partition(b";")[0].strip(b" \t")
                 return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
             at = header.find(name, end)
         return None
+
+
+def _begins_pair(header: bytes, at: int) -> bool:
+    """Whether nothing but white space parts that place from a `;` or the beginning before it. A loop, for to cut off what is before
+    each place where a name occurs costs the square of the header."""
+    at -= 1
+    while at >= 0 and header[at] in b" \t":
+        at -= 1
+    return at < 0 or header[at] == _SEMICOLON

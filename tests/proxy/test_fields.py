@@ -55,6 +55,17 @@ def test_flood_of_names_is_forgotten_and_sorts_as_before() -> None:
     assert sort(names, [(b"Host", b"a"), (b"X-1", b"b")]) == ([b"X-1: b"], [(b"host", b"a")])
 
 
+@pytest.mark.parametrize(
+    ("name", "lines", "noted"), [(b"X-Long", 2, 0), (b"X-Headgate-Long", 0, 2), (b"x_headgate_long", 0, 2)]
+)
+def test_long_names_are_sorted_and_not_remembered(name: bytes, lines: int, noted: int) -> None:
+    names = table()
+    long = name + b"a" * 1000
+    sorted_lines, sorted_noted = sort(names, [(long, b"v"), (long, b"v")])
+    assert (len(sorted_lines), len(sorted_noted)) == (lines, noted)
+    assert not names.plain | names._special.keys() | names._watched.keys()
+
+
 NAMES = st.sampled_from([b"Host", b"host", b"te", b"Cookie", b"X-Headgate-A", b"Accept", b"X-B", b"x-b"])
 FIELDS = st.lists(st.tuples(NAMES, st.sampled_from([b"", b"v", b"a: b", b"x"])), max_size=8)
 

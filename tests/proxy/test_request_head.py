@@ -8,6 +8,7 @@ import re
 import h11
 import pytest
 
+from proxy import request_head
 from tests.proxy.fakes import GET, OK, PEER, Scene, error_of, request, status
 
 TRUSTED = "10.9.9.9"
@@ -36,6 +37,8 @@ UPGRADE = (b"Connection: upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: x
         (request(target=b"/a#b"), 400, "bad_request"),
         (request(target=b"/\x80"), 400, "bad_request"),
         (b"GET http://a/ HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (request(b"Host: a b", target=b"http://a/"), 400, "bad_request"),
+        (request(b"Host:", target=b"http://a/"), 400, "bad_request"),
         (request(b"Connection: host"), 400, "bad_request"),
         (request(b"Connection: close, Content-Length"), 400, "bad_request"),
         (request(b"Connection: x", b"Connection: transfer-encoding"), 400, "bad_request"),
@@ -86,6 +89,13 @@ def test_request_that_may_not_be_forwarded_is_answered_and_the_connection_closed
 def test_target_and_host_of_each_form_are_forwarded_in_origin_form(raw: bytes, start: str, host: str) -> None:
     head = Scene().forwarded(raw)
     assert (head.start, head.all("Host")) == (start, [host])
+
+
+@pytest.mark.parametrize("name", [b"Shop.example.", b"shop.example.:81"])
+def test_host_written_to_its_end_is_matched_as_the_same_name(name: bytes) -> None:
+    """A route of that name would otherwise be passed by for one that takes any."""
+    scene = Scene(route={"match": {"hosts": ["shop.example"]}})
+    assert scene.forwarded(request(b"Host: " + name)).all("Host") == [name.decode()]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +157,13 @@ def test_trailers_are_asked_for_where_the_client_asks_for_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "sent"), [(b"max-forwards: 7", ["6"]), (b"Max-Forwards: 1", ["0"]), (b"Max-Forwards: x", ["x"])]
+    ("line", "sent"),
+    [
+        (b"max-forwards: 7", ["6"]),
+        (b"Max-Forwards: 1", ["0"]),
+        (b"Max-Forwards: x", ["x"]),
+        (b"Max-Forwards: 1" + b"0" * 18, ["1" + "0" * 18]),
+    ],
 )
 def test_options_goes_on_with_one_hop_less(line: bytes, sent: list[str]) -> None:
     """RFC 9110 section 7.6.2."""
@@ -340,3 +356,9 @@ def test_head_that_a_second_parser_refuses_is_never_forwarded() -> None:
             assert not _h11_refuses(origin.received()), raw
             origin.send(OK)
     assert refused > 300
+
+
+def test_long_hosts_are_not_remembered() -> None:
+    before = dict(request_head._hosts)
+    Scene().forwarded(request(b"Host: " + b"a" * 5000))
+    assert request_head._hosts.keys() - before.keys() == set()

@@ -33,6 +33,14 @@ def test_response_without_a_date_gets_one_and_an_interim_one_does_not() -> None:
     assert len(parse_head(final).all("Date")) == 1
 
 
+def test_interim_response_loses_what_its_connection_field_lists() -> None:
+    interim = (
+        b"HTTP/1.1 103 Early Hints\r\nConnection: X-Mine\r\nx-mine: a\r\nKeep-Alive: timeout=5\r\nLink: </a>\r\n\r\n"
+    )
+    head, _, _ = Scene().answered(interim + OK).partition(b"\r\n\r\n")
+    assert parse_head(head).fields == [("Link", "</a>")]
+
+
 def test_fields_keep_their_case_their_order_and_their_number() -> None:
     lines = b"sERVER: x\r\nSet-Cookie: a=b\r\nX-a: 1\r\nset-cookie: c=d\r\nx-A: 2\r\n"
     head = answered(b"HTTP/1.1 200 Fine\r\n" + lines + b"Content-Length: 0\r\n\r\n")

@@ -183,6 +183,7 @@ def test_explain_agrees_with_decide_wherever_nothing_is_random(
         ("http://a.com/", {"host": "b.com"}, b"b.com", b"/", b""),
         ("http://[::1]:8080/", {}, b"[::1]", b"/", b""),
         ("http://[::1]/", {}, b"[::1]", b"/", b""),
+        ("http://a.com.:80/", {}, b"a.com", b"/", b""),
         ("http://u:p@a.com/", {}, b"a.com", b"/", b""),
         ("/café?q=ü", {}, b"", b"/caf%C3%A9", b"q=%C3%BC"),
         ("/a%20b", {}, b"", b"/a%20b", b""),

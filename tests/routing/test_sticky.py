@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from routing.sticky import Sticky, StickyBy
@@ -66,6 +68,25 @@ def test_cookie_that_we_did_not_sign_gives_no_bucket(value: bytes) -> None:
 )
 def test_request_cookie_reads_pairs_as_rfc_6265_parts_them(header: str, expected: bytes | None) -> None:
     assert get(cookie=header).cookie(b"hg") == expected
+
+
+class Counted(bytes):
+    """Counts the bytes that are cut out of it."""
+
+    cut = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        Counted.cut += len(part) if isinstance(part, bytes) else 1
+        return part
+
+
+@pytest.mark.parametrize("header", [b"x" + b"hg=" * 5000, b"x" + b"hg= \t" * 5000, b"x" + b" " * 15000 + b"hg=1"])
+def test_request_cookie_looks_at_each_byte_once(header: bytes) -> None:
+    request, Counted.cut = get(), 0
+    request.fields[b"cookie"] = Counted(header)
+    assert request.cookie(b"hg") is None
+    assert Counted.cut < 3 * len(header)
 
 
 def test_request_without_cookies_has_none() -> None:
