@@ -1,4 +1,4 @@
-"""Who calls, and what they may do. Tokens are 256 random bits; only their SHA-256 is kept, so the store reveals none."""
+"""Roles and tokens. A token is 256 random bits; only its SHA-256 is kept, so the store reveals none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -30,6 +30,8 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
+    """Who calls; `name` is what the audit log says."""
+
     name: str
     role: Role
 
@@ -39,18 +41,34 @@ def digest_of(token: str) -> str:
 
 
 class Tokens:
-    """The tokens that are accepted, in memory: a broken store must not lock the operators out."""
+    """The tokens there are, in memory, which decides: a broken store must neither lock the operators out nor bring back what
+    was revoked. Expired ones stay until they are revoked: their owners are told."""
 
     def __init__(self, tokens: Iterable[Token]) -> None:
-        self._known = [(token.digest, Principal(token.name, Role[token.role.upper()])) for token in tokens]
+        self._by_name = {token.name: token for token in tokens}
 
-    def principal(self, token: str) -> Principal | None:
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self) -> Iterator[Token]:
+        return iter(sorted(self._by_name.values(), key=lambda token: token.name))
+
+    def named(self, name: str) -> Token | None:
+        return self._by_name.get(name)
+
+    def put(self, token: Token) -> None:
+        self._by_name[token.name] = token
+
+    def remove(self, name: str) -> None:
+        del self._by_name[name]
+
+    def find(self, secret: str) -> Token | None:
         """Compares with every token, in constant time each."""
-        digest = digest_of(token)
+        digest = digest_of(secret)
         found = None
-        for known, principal in self._known:
-            if hmac.compare_digest(known, digest):
-                found = principal
+        for token in self._by_name.values():
+            if hmac.compare_digest(token.digest, digest):
+                found = token
         return found
 
 
@@ -85,7 +103,7 @@ async def bootstrap(store: Store, folder: Path) -> Tokens:
     digest = digest_of(token)
     known = await store.tokens()
     if not any(each.name == BOOTSTRAP and each.digest == digest for each in known):
-        await store.put_token(Token(BOOTSTRAP, digest, "admin", utc_now()))
+        await store.put_token(Token(BOOTSTRAP, digest, "admin", utc_now(), TOKEN_FILE))
         known = await store.tokens()
     return Tokens(known)
 

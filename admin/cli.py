@@ -31,6 +31,7 @@ COMMANDS = {
     "shadow": "shadows",
     "diffs": "shadows",
     "explain": "explain",
+    "token": "token",
     "audit": "audit",
     "health": "health",
     "upgrade": "upgrade",

@@ -180,6 +180,8 @@ class AdminClient:
             if isinstance(entry, dict)
         )
         if status == 401:
+            if said.startswith("the token"):  # one that was good once
+                return f"{self.target.url}: {said} (401)"
             given = "this token" if self.target.token else "a call without a token"
             return f"{self.target.url} does not accept {given} (401): --token, HEADGATE_TOKEN or --state brings one"
         if status == 412:

@@ -11,8 +11,10 @@ from admin.diffs import Diffs
 from admin.gateway import Gateway
 from admin.logs import Logger
 from admin.rates import Rates
+from admin.refused_calls import RefusedCalls
 from admin.startup import Settings
 from admin.state.store import Store
+from admin.throttle import Throttle
 from routing.geo import Geo, GeoSource
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class Context:
     """Damaged databases that lay in the state folder when the control plane started."""
     reload_error: str | None = None
     needs_restart: list[str] = field(default_factory=list)
+    throttle: Throttle = field(default_factory=Throttle)
+    refused: RefusedCalls = field(default_factory=RefusedCalls)
     _geo: tuple[GeoSource, Geo] | None = None
 
     _registry: CollectorRegistry | None = None

@@ -180,9 +180,29 @@ class GatewayCollector(Collector):
         yield GaugeMetricFamily(
             "headgate_store_kept_aside", "Damaged databases kept in the state folder.", value=len(context.kept_aside)
         )
+        yield from self._access()
         build = GaugeMetricFamily("headgate_build_info", "Always 1.", labels=["version", "node"])
         build.add_metric([context.version, context.gateway.node], 1.0)
         yield build
+
+
+    def _access(self) -> Iterator[Metric]:
+        throttle, refused = self._context.throttle, self._context.refused
+        yield CounterMetricFamily(
+            "headgate_admin_login_failures", "Calls with a token that is not known.", value=throttle.failures
+        )
+        yield CounterMetricFamily(
+            "headgate_admin_login_addresses_forgotten",
+            "Addresses of such calls that found no room within their minute.",
+            value=throttle.forgotten,
+        )
+        family = CounterMetricFamily("headgate_admin_refused", "Changes that were refused.", labels=["code"])
+        for status, count in sorted(refused.counts.items()):
+            family.add_metric([str(status)], count)
+        yield family
+        yield CounterMetricFamily(
+            "headgate_admin_refused_unrecorded", "Of these, not in the audit log: too many.", value=refused.unrecorded
+        )
 
 
 def _counter(name: str, values: Mapping[str, float]) -> Metric:

@@ -55,6 +55,15 @@ class NoShadowError(RefusedError):
         super().__init__(f"route {route!r} has no shadow: declare one, or set one live with its upstream")
 
 
+class UnknownTokenError(RefusedError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no token {name!r}")
+
+
+class TokenStandsError(RefusedError):
+    """The tokens there are do not allow it."""
+
+
 class BadConfigError(RefusedError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)

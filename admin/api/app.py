@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler as WebHandler
 
+from admin.api.access import SAFE, authenticate
 from admin.api.call import Call
 from admin.api.operations import OPERATIONS, Operation
 from admin.api.problems import ProblemError, of_http, of_refusal, response
-from admin.auth import Principal, Role, token_of
+from admin.auth import Principal, Role
 from admin.context import Context
 from admin.refusals import RefusedError
+from admin.refused_calls import RefusedCall
 from admin.state.store import StoreError
 
 CONTEXT = web.AppKey("context", Context)
 _PRINCIPAL = web.RequestKey("principal", Principal)
-_SAFE = frozenset({"GET", "HEAD"})
 _OPEN = frozenset(operation.path for operation in OPERATIONS if operation.role is None)
+_CHANGES = frozenset(
+    (operation.method, operation.path)
+    for operation in OPERATIONS
+    if operation.method not in SAFE and operation.role is not None and operation.role > Role.VIEWER
+)
+# Of changes, what the audit log has of those that were refused: who may not, and what can't be done. Not what can't be read.
+_AUDITED = frozenset({403, 404, 409, 412, 422})
 NOBODY = Principal("", Role.VIEWER)
 
 _HEADERS = {
@@ -43,12 +52,12 @@ def make_app(context: Context) -> web.Application:
 async def _answer(request: web.Request, handler: WebHandler) -> web.StreamResponse:
     answer: web.StreamResponse
     try:
-        _authenticate(request)
+        await _identify(request)
         answer = await handler(request)
     except ProblemError as problem:
-        answer = response(problem)
+        answer = await _refuse(request, problem)
     except (RefusedError, StoreError) as refusal:
-        answer = response(of_refusal(refusal))
+        answer = await _refuse(request, of_refusal(refusal))
     except web.HTTPException as error:
         answer = response(of_http(error))
     except ConnectionError:
@@ -61,21 +70,31 @@ async def _answer(request: web.Request, handler: WebHandler) -> web.StreamRespon
     return answer
 
 
-def _authenticate(request: web.Request) -> None:
-    """One answer to every caller without a token of ours, whatever the path: it tells nothing of what exists."""
-    if request.path in _OPEN and request.method in _SAFE:
+async def _identify(request: web.Request) -> None:
+    if request.path in _OPEN and request.method in SAFE:
         request[_PRINCIPAL] = NOBODY
-        return
-    token = token_of(request.headers.get("Authorization"), safe=request.method in _SAFE)
-    principal = request.app[CONTEXT].tokens.principal(token) if token else None
-    if principal is None:
-        # A browser that navigates here gets a way to give the token: as the password, with any name.
-        browser = "text/html" in request.headers.get("Accept", "")
-        challenge = 'Bearer realm="headgate", Basic realm="headgate"' if browser else 'Bearer realm="headgate"'
-        raise ProblemError(
-            401, "this call needs `Authorization: Bearer` with a token", headers={"WWW-Authenticate": challenge}
+    else:
+        request[_PRINCIPAL] = await authenticate(request, request.app[CONTEXT])
+
+
+async def _refuse(request: web.Request, problem: ProblemError) -> web.Response:
+    """The audit log gets it where somebody tried to change something. A dry run is a question, for those who may ask it."""
+    principal, resource = request.get(_PRINCIPAL), request.match_info.route.resource
+    changes = resource is not None and (request.method, resource.canonical) in _CHANGES
+    asks = problem.status != 403 and request.query.get("dry_run", "false") != "false"
+    if principal is not None and changes and problem.status in _AUDITED and not asks:
+        context = request.app[CONTEXT]
+        route = request.match_info.get("route")
+        call = RefusedCall(
+            principal.name,
+            request.method,
+            request.rel_url.raw_path,
+            route if route in context.gateway.config.routes else None,
+            problem.status,
+            problem.detail,
         )
-    request[_PRINCIPAL] = principal
+        await context.refused.record(call, context.gateway, context.log, asyncio.get_running_loop().time())
+    return response(problem)
 
 
 def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

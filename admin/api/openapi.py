@@ -16,16 +16,18 @@ from routing.config import Config
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}}
 _MEANING = {
     200: "done",
+    201: "made",
     400: "the body cannot be read",
-    401: "no token, or an unknown one",
+    401: "no token, an unknown one, or one that has expired",
     403: "the token's role is too low",
-    404: "no such route, or nothing of that id",
+    404: "no such route, or nothing of that name or id",
     408: "the body did not come in time",
     409: "the present state does not allow it",
     412: "it has changed since the revision in If-Match",
     413: "the body is too large",
     415: "the body's type is not taken here",
     422: "not valid; `errors` names the fields",
+    429: "too many unknown tokens from this address",
     503: "not at present",
 }
 _ROLES = {
@@ -117,7 +119,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     }
     refusals = set(operation.refusals)
     if operation.role is not None:
-        refusals |= {401, 422}
+        refusals |= {401, 422, 429}
         refusals |= {403} if operation.role > Role.VIEWER else set()
     if operation.body is not None or operation.takes:
         refusals |= {400, 408, 413, 415}

@@ -18,8 +18,10 @@ from admin.refusals import (
     NothingToRestoreError,
     RefusedError,
     StaleMatchError,
+    TokenStandsError,
     UnadoptableError,
     UnknownRouteError,
+    UnknownTokenError,
     UnknownUpstreamError,
     UnpublishableError,
 )
@@ -40,16 +42,19 @@ _TITLES = {
     415: ("unsupported-media-type", "The body is in a format that is not taken here"),
     417: ("expectation-failed", "The expectation cannot be met"),
     422: ("invalid", "The request is not valid"),
+    429: ("too-many-failures", "Too many tokens that are not known"),
     500: ("internal", "Something went wrong inside the gateway's control plane"),
     503: ("unavailable", "This cannot be done at present"),
 }
 
 _REFUSALS: dict[type[Exception], int] = {
     UnknownRouteError: 404,
+    UnknownTokenError: 404,
     UnknownUpstreamError: 404,
     NothingToRestoreError: 409,
     NothingLiveError: 409,
     NoShadowError: 409,
+    TokenStandsError: 409,
     StaleMatchError: 412,
     InvalidFieldsError: 422,
     BadConfigError: 422,

@@ -48,10 +48,16 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 def _target(entry: dict[str, Any]) -> str:
     """What the route was changed to, in few words."""
     after = entry["after"]
+    if entry["action"] == "token_revoke":
+        return str(entry["before"]["token"])
     if not isinstance(after, dict):
         return "-"
     if entry["action"] == "cutback" and after.get("cutback"):
         return str(after["cutback"]["mode"])
+    if entry["action"] == "refused":
+        return f"{after['call']}: {after['status']}"
+    if entry["action"] == "token_create":
+        return f"{after['token']}: {after['role']}"
     if entry["action"] == "weights" and after.get("weights"):
         return " ".join(f"{name}={weight:g}" for name, weight in after["weights"]["weights"].items())
     if entry["action"] == "shadow" and after.get("shadow"):

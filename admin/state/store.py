@@ -76,6 +76,10 @@ class Token:
     expires_at: str | None = None
     last_used: str | None = None
 
+    def has_expired(self, now: str) -> bool:
+        """Times of one form compare as texts."""
+        return self.expires_at is not None and self.expires_at <= now
+
 
 @dataclass(slots=True)
 class Change:

@@ -8,8 +8,9 @@ import io
 import pytest
 
 from admin.api.operations import OPERATIONS
-from admin.auth import Principal, Role, Tokens, digest_of, token_of
+from admin.auth import Role, Tokens, digest_of, token_of
 from admin.state.store import Token
+from admin.throttle import FAILURES, Throttle
 from tests.admin.conftest import Plane
 
 OPEN = ("/health", "/health/live", "/health/ready")
@@ -51,11 +52,26 @@ async def test_without_a_token_every_path_answers_the_same(plane: Plane) -> None
         ("PUT", "/v1/config"), ("POST", "/health"), ("GET", "/health/detailed"), ("GET", "/metrics"), ("GET", "/docs"),
         ("GET", "/openapi.json"), ("GET", "/"), ("OPTIONS", "/v1/routes"), ("POST", "/v1/routes/shop/cutback"),
     ]:  # fmt: skip
+        plane.context.throttle = Throttle()
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Token {plane.token}"}):
             answer = await plane.bare(method, path, headers=headers)
             answers.append((answer.status, answer.text, answer.headers["WWW-Authenticate"]))
     assert set(answers) == {(401, answers[0][1], 'Bearer realm="headgate"')}
     assert len(plane.supervisor.published) == 1
+
+
+async def test_unknown_tokens_have_to_wait_and_a_known_one_from_the_same_address_does_not(plane: Plane) -> None:
+    wrong = {"Authorization": "Bearer wrong"}
+    for _ in range(FAILURES):
+        assert (await plane.bare("GET", "/v1/status", headers=wrong)).status == 401
+    answer = await plane.bare("GET", "/nope", headers=wrong)
+    assert (answer.status, answer.json["type"]) == (429, "urn:headgate:problem:too-many-failures")
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert (await plane.call("GET", "/v1/status")).status == 200
+    assert (await plane.bare("GET", "/v1/status", headers=wrong)).status == 429
+    assert (await plane.bare("GET", "/v1/status")).status == 401  # no token is no guess
+    metrics = (await plane.call("GET", "/metrics")).text
+    assert f"headgate_admin_login_failures_total {FAILURES + 2}.0" in metrics
 
 
 async def test_an_oversized_body_without_a_token_is_not_read(plane: Plane) -> None:
@@ -90,7 +106,7 @@ async def test_a_role_may_do_what_it_may_and_no_more(plane: Plane, role: Role) -
     for operation in OPERATIONS:
         if operation.role is None:
             continue
-        path = operation.path.replace("{route}", "nowhere").replace("{upstream}", "nowhere")
+        path = operation.path.replace("{route}", "nowhere").replace("{upstream}", "nowhere").replace("{name}", "no")
         answer = await plane.bare(operation.method, path, headers={"Authorization": "Bearer theirs"})
         assert (answer.status == 403) == (role < operation.role), operation.path
     changes = [publish.live for publish in plane.supervisor.published[1:]]
@@ -99,9 +115,9 @@ async def test_a_role_may_do_what_it_may_and_no_more(plane: Plane, role: Role) -
 
 def test_tokens_are_known_by_their_digest() -> None:
     tokens = Tokens([Token("ann", digest_of("secret"), "operator", "t")])
-    assert tokens.principal("secret") == Principal("ann", Role.OPERATOR)
-    assert tokens.principal(digest_of("secret")) is None
-    assert tokens.principal("") is None
+    assert tokens.find("secret") == Token("ann", digest_of("secret"), "operator", "t")
+    assert tokens.find(digest_of("secret")) is None
+    assert tokens.find("") is None
 
 
 async def test_the_token_file_is_private_and_the_store_has_only_its_digest(plane: Plane) -> None:

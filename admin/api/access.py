@@ -1,0 +1,71 @@
+"""Who calls, and what those learn who are nobody: one answer, whatever the path, that tells nothing of what exists."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+
+from aiohttp import web
+
+from admin.api.problems import ProblemError
+from admin.auth import Principal, Role, token_of
+from admin.clock import today, utc_now
+from admin.context import Context
+from admin.state.store import Token
+from proxy.tasks import spawn
+
+SAFE = frozenset({"GET", "HEAD"})
+
+
+async def authenticate(request: web.Request, context: Context) -> Principal:
+    """Raises ProblemError."""
+    secret = token_of(request.headers.get("Authorization"), safe=request.method in SAFE)
+    if secret is None:
+        raise _unauthorized(request)
+    token = context.tokens.find(secret)
+    if token is not None:
+        if token.has_expired(utc_now()):
+            raise _unauthorized(request, f'the token "{token.name}" expired on {token.expires_at}')
+        _note_use(context, token)
+        return Principal(token.name, Role[token.role.upper()])
+    raise _failed(request, context)
+
+
+def _failed(request: web.Request, context: Context, why: str = "") -> ProblemError:
+    address = request.remote or ""
+    verdict = context.throttle.failed(address, asyncio.get_running_loop().time())
+    if verdict.begins:
+        context.log.warning("many tokens that are not known: from this address they have to wait", address=address)
+    if verdict.wait:
+        seconds = str(math.ceil(verdict.wait))
+        detail = (
+            f"too many tokens that are not known came from this address; a known one is taken, others in {seconds} s"
+        )
+        return ProblemError(429, detail, headers={"Retry-After": seconds})
+    return _unauthorized(request, why)
+
+
+def _unauthorized(request: web.Request, why: str = "") -> ProblemError:
+    # A browser that navigates here gets a way to give the token: as the password, with any name.
+    browser = "text/html" in request.headers.get("Accept", "")
+    challenge = 'Bearer realm="headgate", Basic realm="headgate"' if browser else 'Bearer realm="headgate"'
+    detail = why or "this call needs `Authorization: Bearer` with a token"
+    return ProblemError(401, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _note_use(context: Context, token: Token) -> None:
+    """By the day, so that it costs one write a day."""
+    day = today().isoformat()
+    if token.last_used == day:
+        return
+    used = replace(token, last_used=day)
+    context.tokens.put(used)
+    log = context.log
+    spawn(
+        context.store.token_used(used),
+        "token used",
+        lambda error: log.warning(
+            "the day of a token's last use could not be stored", token=used.name, error=str(error)
+        ),
+    )
