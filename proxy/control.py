@@ -220,6 +220,7 @@ class InForce:
     revision: int
     live: dict[str, Live]
     endpoints: dict[str, Endpoints] = field(default_factory=dict)
+    upgraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,6 @@ class TlsSettings:
 
     certificates: tuple[CertificateFiles, ...]
     min_version: str = "1.2"
-    upgraded: bool = False
     hsts: int = 0
     client_ca: str = ""
     """A file of authorities for clients' certificates; empty where none is asked for."""
