@@ -20,6 +20,8 @@ from proxy.stats import EDGES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_LABELS = {"headgate_failovers": "route", "headgate_circuit_open": "upstream"}
+
 # The client libraries' usual edges, and some for the slow. Each is read at the nearest edge of the fine buckets, 4.5 % off
 # at most: they are 9 % apart.
 LE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -134,24 +136,24 @@ class GatewayCollector(Collector):
         for metric, values in sorted(counted.items()):
             yield _counter(f"headgate_{metric}", values)
         gauges = {"connections": 0.0, "in_flight": 0.0}
-        endpoints = GaugeMetricFamily(
-            "headgate_endpoint_in_flight", "Requests under way.", labels=["upstream", "endpoint"]
-        )
-        ejected = GaugeMetricFamily(
-            "headgate_endpoint_ejected", "Workers that have ejected it.", labels=["upstream", "endpoint"]
-        )
+        families = {
+            name: GaugeMetricFamily(f"headgate_{name}", text, labels=labels)
+            for name, text, labels in (
+                ("endpoint_in_flight", "Requests under way.", ["upstream", "endpoint"]),
+                ("endpoint_ejected", "Workers that have ejected it.", ["upstream", "endpoint"]),
+                ("circuit_requests", "Requests that count in the circuit breaker.", ["upstream"]),
+                ("circuit_waiting", "Those of them in line for a connection.", ["upstream"]),
+            )
+        }
         for name, value in rates.gauges().items():
             metric, _, labels = name.partition(" ")
             if labels:
-                upstream, _, endpoint = labels.partition(" ")
-                family = endpoints if metric == "endpoint_in_flight" else ejected
-                family.add_metric([upstream, endpoint], value)
+                families[metric].add_metric(labels.split(" "), value)
             else:
                 gauges[metric] = value
         for metric, value in sorted(gauges.items()):
             yield GaugeMetricFamily(f"headgate_{metric}", "Now, over all workers.", value=value)
-        yield endpoints
-        yield ejected
+        yield from families.values()
         ready = sum(worker.ready for worker in rates.workers.workers)
         yield GaugeMetricFamily("headgate_workers_ready", "Workers that serve.", value=ready)
         yield CounterMetricFamily(
@@ -206,11 +208,11 @@ class GatewayCollector(Collector):
 
 
 def _counter(name: str, values: Mapping[str, float]) -> Metric:
-    """Labelled `kind` unless there is but one count, without a label."""
+    """Labelled as _LABELS says unless there is but one count, without a label."""
     text = "Counted by the workers."
     if values.keys() == {""}:
         return CounterMetricFamily(name, text, value=values[""])
-    family = CounterMetricFamily(name, text, labels=["route" if name == "headgate_failovers" else "kind"])
+    family = CounterMetricFamily(name, text, labels=[_LABELS.get(name, "kind")])
     for label, value in sorted(values.items()):
         family.add_metric([label], value)
     return family

@@ -43,7 +43,7 @@ class ErrorKind(Enum):
     RESPONSE_TIMEOUT = ("response_timeout", 504, Side.UPSTREAM, "The upstream did not answer in time.")
     CUT_BACK = ("cut_back", 503, Side.GATEWAY, "The request was aborted by a cutback.")
     NO_ENDPOINT = ("no_endpoint", 503, Side.GATEWAY, "The upstream has no endpoint to send this request to.")
-    OVERLOADED = ("overloaded", 503, Side.GATEWAY, "All connections to the upstream are in use.")
+    OVERLOADED = ("overloaded", 503, Side.GATEWAY, "The upstream has as many requests as it may have.")
     MEMORY = ("memory", 503, Side.GATEWAY, "The gateway is short of memory.")
     CLIENT_CONNECTIONS = ("client_connections", 503, Side.CLIENT, "The client has as many connections as it may have.")
     CONNECTIONS = ("connections", 503, Side.GATEWAY, "The gateway has no room for another connection.")

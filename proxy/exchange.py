@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from proxy import errors
 from proxy.answering import response_arrived
 from proxy.errors import ErrorKind
+from proxy.leasing import give_up, lease, served
 from proxy.own_answer import answered_here
 from proxy.request_head import IDEMPOTENT, examine
 from proxy.request_parser import RequestMessage
@@ -28,6 +29,7 @@ from routing.decide import Decision, decide, decide_in, limited
 from routing.snapshot import RetryOn
 
 if TYPE_CHECKING:
+    from proxy.breaker import Breaker
     from proxy.capture import Capture
     from proxy.client import ClientConnection
     from proxy.plane import Plane
@@ -56,6 +58,7 @@ class Exchange(Caller):
         "error",
         "message",
         "offered",
+        "place",
         "plane",
         "pool",
         "replayable",
@@ -80,6 +83,8 @@ class Exchange(Caller):
         self.decision: Decision | None = None
         self.upstream = NO_UPSTREAM
         self.pool: Pool | None = None
+        self.place: Breaker | None = None
+        """Where it counts as under way, if its upstream has a circuit breaker."""
         self.connection: UpstreamConnection | None = None
         self.tried: tuple[Pool, ...] = ()
         self.attempts = 0
@@ -150,48 +155,25 @@ class Exchange(Caller):
                 return
         self.decision = decision = decide_in(route, message, plane.draws)
         self.upstream = decision.upstream
-        self._lease()
+        lease(self)
 
     # Stage: lease
 
-    def _lease(self, fresh: bool = False) -> None:
-        """`fresh` asks for a connection that no other request has used."""
-        pool = self.plane.upstreams.pick(self.upstream, self.tried)
-        if pool is None:
-            assert self.decision is not None
-            self.upstream, pool = self.plane.way_out(self.decision, self.upstream)
-            if pool is None:
-                self.refuse(ErrorKind.NO_ENDPOINT)
-                return
-        self.pool = pool
-        connection = None if fresh else pool.take()
-        if connection is not None:
-            send(self, connection)
-            return
-        self.waiting = True
-        # A dial has a deadline of its own, a little shorter; this one is for the line.
-        self.client.deadline = self.plane.now + self.plane.timeouts.connect + 1.0
-        if not pool.wait(self):
-            self.waiting = False
-            self.refuse(ErrorKind.OVERLOADED)
-
     def granted(self, connection: UpstreamConnection) -> None:
         """The pool has a connection for us."""
-        self.waiting = False
+        served(self)
         send(self, connection)
 
     def refused(self, kind: ErrorKind) -> None:
         """The pool could not connect."""
-        self.waiting = False
+        served(self)
         self.attempts += 1
         self.upstream_failed(kind, RetryOn.CONNECT)
 
     def reconsider(self) -> None:
         """The state changed while we stood in line, and by the new one we may not go there: choose again."""
         assert self.waiting
-        assert self.pool is not None
-        self.pool.leave(self)
-        self.waiting = False
+        give_up(self)
         self.snapshot = self.plane.snapshot
         self.tried = ()
         self.decision = decision = decide(self.snapshot, self.message, self.plane.draws)
@@ -199,7 +181,7 @@ class Exchange(Caller):
             self.refuse(ErrorKind.NO_ROUTE)
             return
         self.upstream = decision.upstream
-        self._lease()
+        lease(self)
 
     # Stages: send and answer
 
@@ -295,7 +277,7 @@ class Exchange(Caller):
             return
         # The three belong together: indexes mean nothing under another snapshot.
         self.snapshot, decision.route, self.upstream = plane.snapshot, route, index
-        self._lease(fresh)
+        lease(self, fresh)
 
     def cut_back(self, to_stable: bool) -> None:
         """A cutback took the traffic of our upstream, and its policy for what was sent already reaches us."""
@@ -368,16 +350,15 @@ class Exchange(Caller):
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.end(False, 0.0)
+        give_up(self)
 
     def finish(self, reusable: bool) -> None:
         """The one end: place in line or lease given up, counted, logged; the client goes on with its next request."""
         assert not self.ended
         self.ended = True
         plane = self.plane
-        if self.waiting:
-            assert self.pool is not None
-            self.pool.leave(self)
-            self.waiting = False
+        if self.waiting or self.place is not None:
+            give_up(self)
         plane.active.discard(self)
         now = monotonic()
         connection = self.connection

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from proxy.access_log import AccessLog
+from proxy.breaker import Breakers
 from proxy.capture import Tap
 from proxy.control import InFlight, Publish
 from proxy.dial import dial
@@ -24,7 +25,7 @@ from proxy.stats import Tally, WorkerStats
 from proxy.tasks import spawn
 from routing.decide import Decision, may_go
 from routing.geo import Geo
-from routing.snapshot import CutbackMode, Live, NoEndpoints, Route, Snapshot, Timeouts, Upstream
+from routing.snapshot import CutbackMode, Live, Route, Snapshot, Timeouts, Upstream
 from routing.weights import Draws
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ class Plane:
         dialler: Dialler | None = None,
         rates: RateTable | None = None,
         counts: ClientCounts | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
-        """`rates` and `counts` are the gateway's; without them this worker has its own.
+        """`rates`, `counts` and `breakers` are the gateway's; without them this worker has its own.
         `on_error` hears of a dial that failed in a way nobody foresaw; `dialler` starts dials in place of `proxy.dial`."""
         self._on_error = on_error
         self._dialler = self._spawn if dialler is None else dialler
@@ -78,6 +80,7 @@ class Plane:
         self.draws = Draws()
         self.rates = RateTable() if rates is None else rates
         self._counts = ClientCounts() if counts is None else counts
+        self.breakers = Breakers() if breakers is None else breakers
         self.upstreams = Upstreams(self._start_dial)
         self.request_table = FieldTable(REQUEST_SPECIALS, REQUEST_PREFIXES)
         self.response_table = response_table()
@@ -108,7 +111,7 @@ class Plane:
             if log is not None:
                 log.close()
         self.timeouts = snapshot.timeouts
-        self.upstreams.adopt(snapshot.upstreams, self._per_endpoint(snapshot), self.now)
+        self._take_up(snapshot.upstreams, snapshot.limits.per_endpoint)
         self.request_table.watch(REQUEST_WATCHED | snapshot.wanted)
         self.stats.bind(snapshot)
         self._take_over(snapshot)
@@ -120,7 +123,7 @@ class Plane:
         snapshot = self.snapshot.with_states(publish.live)
         if publish.endpoints:
             snapshot = snapshot.with_endpoints(publish.endpoints)
-            self.upstreams.adopt(snapshot.upstreams, self._per_endpoint(snapshot), self.now)
+            self._take_up(snapshot.upstreams, snapshot.limits.per_endpoint)
         self._take_over(snapshot)
         changed = {route.name: route for route in self.snapshot.routes if route.name in publish.live}
         self._choose_again(changed, everything=False)
@@ -134,8 +137,8 @@ class Plane:
                 left[name] = left.get(name, 0) + 1
         return left
 
-    def _per_endpoint(self, snapshot: Snapshot) -> int:
-        return -(-snapshot.limits.per_endpoint // self._workers)
+    def _take_up(self, upstreams: tuple[Upstream, ...], per_endpoint: int) -> None:
+        self.upstreams.adopt(upstreams, -(-per_endpoint // self._workers), self.now, self.breakers.adopt(upstreams))
 
     def _take_over(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -177,20 +180,6 @@ class Plane:
         if upstream is not None and may_go(route, upstream.index, decision):
             return upstream.index
         return route.stable if may_go(route, route.stable, decision) else None
-
-    def way_out(self, decision: Decision, upstream: int) -> tuple[int, Pool | None]:
-        """Where a request goes whose upstream has no endpoint in rotation: to stable's, if its route may go there; else, and where
-        stable has none either, what the upstream's `no_endpoints` says."""
-        route = decision.route
-        if upstream != route.stable and may_go(route, route.stable, decision):
-            self.stats.count("failovers", route.name)
-            upstream = route.stable
-            pool = self.upstreams.pick(upstream)
-            if pool is not None:
-                return upstream, pool
-        if self.snapshot.upstreams[upstream].no_endpoints is NoEndpoints.UNAVAILABLE:
-            return upstream, None
-        return upstream, self.upstreams.fail_open(upstream)
 
     def endpoint_failed(self, pool: Pool | None) -> None:
         """It refused, broke off, did not answer in time, or answered 5xx. If that ejects it, who waits for it goes elsewhere."""

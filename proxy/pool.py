@@ -16,6 +16,7 @@ from proxy.errors import ErrorKind
 from routing.snapshot import Endpoint, Outlier
 
 if TYPE_CHECKING:
+    from proxy.breaker import Breaker
     from proxy.upstream import UpstreamConnection
 
 # Waiting costs memory and the wait is bounded by the connect timeout anyway; beyond this many it is overload.
@@ -45,6 +46,7 @@ class Pool:
         "_idle",
         "_readmitted",
         "_waiters",
+        "breaker",
         "ejected_until",
         "endpoint",
         "failures",
@@ -69,6 +71,8 @@ class Pool:
         """Of what its upstream's endpoints would get if all got the same; less while it warms up."""
         self.warming_since = 0.0
         self.unhealthy = False
+        self.breaker: Breaker | None = None
+        """Its upstream's."""
         self.outlier: Outlier | None = None
         self.failures = 0
         """Requests in a row that failed here."""
@@ -92,6 +96,11 @@ class Pool:
     def load(self) -> int:
         """Requests under way or in line."""
         return self.leased + len(self._waiters)
+
+    @property
+    def idles(self) -> bool:
+        """Whether a connection can be leased at once."""
+        return bool(self._idle)
 
     def take(self) -> UpstreamConnection | None:
         """Lease the idle connection used last, or None."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from proxy.breaker import Breaker
 from proxy.choice import choose, choose_warming
 from proxy.pool import UNLIMITED, Pool
 from routing.snapshot import Endpoint, Upstream, UpstreamTls
@@ -45,7 +46,10 @@ class Upstreams:
         self._warming: set[int] = set()
         """Upstreams with an endpoint that warms up."""
 
-    def adopt(self, upstreams: tuple[Upstream, ...], limit: int, now: float) -> None:
+    def adopt(
+        self, upstreams: tuple[Upstream, ...], limit: int, now: float, breakers: dict[str, Breaker] | None = None
+    ) -> None:
+        """`limit` is of connections to an endpoint, 0 for none."""
         before, self._pools, self._by_upstream = self._pools, {}, []
         self._slow_starts = [upstream.slow_start for upstream in upstreams]
         for upstream in upstreams:
@@ -57,6 +61,7 @@ class Upstreams:
                 pool.retired = endpoint.url in upstream.drained
                 was_unhealthy, pool.unhealthy = pool.unhealthy, endpoint.url in upstream.unhealthy
                 pool.outlier = upstream.outlier
+                pool.breaker = None if breakers is None else breakers.get(upstream.name)
                 if pool.ejected_until and (upstream.outlier is None or (was_unhealthy and not pool.unhealthy)):
                     pool.readmit(0.0)  # a check that passes is news of it
                 self._pools[key] = pool

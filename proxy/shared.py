@@ -1,6 +1,8 @@
 """What the workers of a gateway have in common without asking each other: one memory file, made by the supervisor.
 
-    rates of clients (gcra.py) | connections by client, a region for each worker (here)
+    rates of clients (gcra.py) | requests by upstream (breaker.py) | connections by client (here)
+
+Of the last two, each worker has a part of its own.
 
 Connections of a client are counted in a count-min sketch (Cormode and Muthukrishnan, 2005): each address has a place in either
 of two rows, and the lesser of the two counts is at most too high. A worker writes its own region only, so nothing is lost
@@ -14,7 +16,7 @@ import os
 from hashlib import blake2b
 from mmap import mmap
 
-from proxy import gcra
+from proxy import breaker, gcra
 from routing.rate import client_network
 
 PLACES = 16 * 1024
@@ -25,9 +27,13 @@ _REGION_BYTES = PLACES * _ROWS * 4
 def create(workers: int) -> int:
     """A descriptor for so many workers; empty."""
     fd = os.memfd_create("headgate shared", os.MFD_CLOEXEC)
-    os.ftruncate(fd, gcra.SIZE + workers * _REGION_BYTES)
+    os.ftruncate(fd, _size(workers))
     os.pwrite(fd, os.urandom(gcra.SECRET_BYTES), 0)
     return fd
+
+
+def _size(workers: int) -> int:
+    return gcra.SIZE + workers * (breaker.ROW_BYTES + _REGION_BYTES)
 
 
 class ClientCounts:
@@ -37,13 +43,14 @@ class ClientCounts:
     __slots__ = ("_counts", "_memory", "_own", "_regions", "_secret")
 
     def __init__(self, fd: int = -1, worker: int = 0, workers: int = 1) -> None:
-        self._memory = mmap(fd, gcra.SIZE + workers * _REGION_BYTES)
+        self._memory = mmap(fd, _size(workers))
         if fd < 0:
             self._memory[: gcra.SECRET_BYTES] = os.urandom(gcra.SECRET_BYTES)
         self._secret = bytes(self._memory[: gcra.SECRET_BYTES])
-        first = gcra.SIZE + worker * _REGION_BYTES
+        regions = gcra.SIZE + workers * breaker.ROW_BYTES
+        first = regions + worker * _REGION_BYTES
         self._memory[first : first + _REGION_BYTES] = bytes(_REGION_BYTES)
-        self._counts = memoryview(self._memory)[gcra.SIZE :].cast("I")
+        self._counts = memoryview(self._memory)[regions:].cast("I")
         self._regions = range(0, workers * PLACES * _ROWS, PLACES * _ROWS)
         self._own = worker * PLACES * _ROWS
 

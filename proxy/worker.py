@@ -20,6 +20,7 @@ from time import monotonic
 import uvloop
 from setproctitle import setproctitle
 
+from proxy.breaker import Breakers
 from proxy.capture_link import CaptureLinks
 from proxy.certificates import pass_over_bad_names
 from proxy.control import (
@@ -127,6 +128,7 @@ class Worker:
                 self._settings.workers,
                 rates=RateTable(self._settings.shared),
                 counts=ClientCounts(self._settings.shared, self._settings.number, self._settings.workers),
+                breakers=Breakers(self._settings.shared, self._settings.number, self._settings.workers),
             )
             if self._plane.fault is not None:
                 self._notice("access log not opened", self._plane.fault)
@@ -218,6 +220,9 @@ class Worker:
             gauges[f"endpoint_in_flight {upstream} {endpoint}"] = float(load)
         for upstream, endpoint in plane.upstreams.ejected():
             gauges[f"endpoint_ejected {upstream} {endpoint}"] = 1.0
+        for breaker in plane.breakers.by_upstream.values():
+            gauges[f"circuit_requests {breaker.upstream}"] = float(breaker.requests)
+            gauges[f"circuit_waiting {breaker.upstream}"] = float(breaker.waiting)
         copied, not_copied = plane.stats.take_copies()
         if cells or counters or copied or not_copied or gauges != self._reported:
             self._reported = gauges

@@ -16,6 +16,7 @@ from routing.config import Config
 from routing.config_upstreams import HealthCheck, Upstream
 from routing.document import Loc, Problem, suggestion
 from routing.shadowing import SAFE_METHODS
+from routing.snapshot import MOST_BREAKERS
 
 Finding = tuple[Loc, str]
 
@@ -98,6 +99,8 @@ def findings(config: Config, names: Collection[str]) -> Iterator[Finding]:
         yield ("upstreams",), "names no upstream"
     for name, upstream in config.upstreams.items():
         yield from _upstream(("upstreams", name), upstream)
+    if sum(upstream.circuit_breaker is not None for upstream in config.upstreams.values()) > MOST_BREAKERS:
+        yield ("upstreams",), f"at most {MOST_BREAKERS} of them may have a circuit_breaker"
     if not config.routes:
         yield ("routes",), "names no route"
     for name, route in config.routes.items():
@@ -130,6 +133,9 @@ def _upstream(loc: Loc, upstream: Upstream) -> Iterator[Finding]:
             yield (*loc, "endpoints", index), f"{url} is listed twice"
     if upstream.health_check is not None:
         yield from _health_check((*loc, "health_check"), upstream.health_check)
+    breaker = upstream.circuit_breaker
+    if breaker is not None and breaker.requests is None and breaker.waiting is None:
+        yield (*loc, "circuit_breaker"), "needs requests or waiting"
     if not upstream.host or not upstream.host.isascii() or any(c in upstream.host for c in " \t\r\n/?#@\\"):
         yield (*loc, "host"), f"{upstream.host!r} is neither preserve, upstream nor a host to send"
 
@@ -278,6 +284,10 @@ def warnings(config: Config, today: date) -> list[Problem]:
             found.append(
                 config.problem(("upstreams", name, "tls"), "has no effect: no endpoint here begins with https://")
             )
+        breaker = upstream.circuit_breaker
+        if breaker is not None and breaker.requests is not None and (breaker.waiting or 0) >= breaker.requests:
+            why = "has no effect: those waiting count among requests, which are no more"
+            found.append(config.problem(("upstreams", name, "circuit_breaker", "waiting"), why))
     for name, route in config.routes.items():
         for flag_name, flag in route.flags.items():
             if flag.expires is None or (days := (flag.expires - today).days) > _SOON:

@@ -46,6 +46,7 @@ from routing.shadowing import Comparing, Redacting, Shadowing
 from routing.snapshot import (
     AUTO,
     AccessLog,
+    CircuitBreaker,
     Flag,
     HostPolicy,
     Limits,
@@ -121,7 +122,7 @@ def _upstream(index: int, name: str, upstream: config_upstreams.Upstream) -> Ups
     policies = {"preserve": HostPolicy.PRESERVE, "upstream": HostPolicy.UPSTREAM}
     policy = policies.get(upstream.host, HostPolicy.LITERAL)
     endpoints = tuple(map(endpoint, upstream.endpoints))
-    tls = upstream.tls or config_upstreams.UpstreamTls()
+    tls, breaker = upstream.tls or config_upstreams.UpstreamTls(), upstream.circuit_breaker
     return Upstream(
         index=index,
         name=name,
@@ -132,6 +133,7 @@ def _upstream(index: int, name: str, upstream: config_upstreams.Upstream) -> Ups
         no_endpoints=NoEndpoints(upstream.no_endpoints),
         outlier=None if upstream.outlier is None else Outlier(**dict(upstream.outlier)),
         slow_start=upstream.slow_start or 0.0,
+        circuit_breaker=None if breaker is None else CircuitBreaker(breaker.requests or 0, breaker.waiting or 0),
         declared=endpoints,
     )
 

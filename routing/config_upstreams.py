@@ -50,6 +50,13 @@ class Outlier(Model):
     max_ejected: Ratio = 0.5
 
 
+class CircuitBreaker(Model):
+    """Both are of the whole gateway; none is no limit. Those waiting count among `requests` too."""
+
+    requests: PositiveCount | None = None
+    waiting: PositiveCount | None = None
+
+
 class UpstreamTls(Model):
     verify: Truth = True
     ca: Text | None = None
@@ -61,6 +68,7 @@ class Upstream(Model):
     health_check: HealthCheck | None = None
     outlier: Outlier | None = None
     slow_start: PositiveSeconds | None = None
+    circuit_breaker: CircuitBreaker | None = None
     no_endpoints: Annotated[Literal["fail_open", "unavailable"], once(notation.text_of)] = "fail_open"
     tls: UpstreamTls | None = None
     host: Text = "preserve"

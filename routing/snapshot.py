@@ -68,6 +68,19 @@ class Outlier:
     max_ejected: float = 0.5
 
 
+# Each has a column in the workers' shared memory.
+MOST_BREAKERS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreaker:
+    """Requests of an upstream at one time, over all workers: under way in any way, and of those in line for a connection. 0 is no
+    limit."""
+
+    requests: int = 0
+    waiting: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     """An upstream's live endpoints, laid over the declared ones. `listed` None means the declared ones; `drained` (by a
@@ -95,6 +108,7 @@ class Upstream:
     no_endpoints: NoEndpoints = NoEndpoints.FAIL_OPEN
     outlier: Outlier | None = None
     slow_start: float = 0.0
+    circuit_breaker: CircuitBreaker | None = None
     declared: tuple[Endpoint, ...] = ()
     drained: frozenset[str] = frozenset()
     unhealthy: frozenset[str] = frozenset()

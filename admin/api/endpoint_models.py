@@ -33,6 +33,16 @@ class EndpointAnswer(Answer):
     drained: ChangedBy | None
 
 
+class CircuitLimit(Answer):
+    now: int = Field(description="over all workers, by their last reports")
+    limit: int | None
+
+
+class CircuitBreakerAnswer(Answer):
+    requests: CircuitLimit = Field(description="under way, those in line for a connection among them")
+    waiting: CircuitLimit = Field(description="in line for a connection")
+
+
 class UpstreamAnswer(Answer):
     upstream: str
     healthy: bool = Field(description="whether any endpoint is in rotation")
@@ -40,6 +50,7 @@ class UpstreamAnswer(Answer):
     rps: float
     error_rate: float | None
     endpoints: list[EndpointAnswer]
+    circuit_breaker: CircuitBreakerAnswer | None = Field(description="null where it has none")
     declared: list[str]
     live: ChangedBy | None = Field(description="who set the list; null where the declared one holds")
     revision: int = Field(description="at which people last changed its endpoints, for If-Match")

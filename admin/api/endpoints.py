@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from admin.api.call import Call, Reply
 from admin.api.endpoint_models import (
+    CircuitBreakerAnswer,
+    CircuitLimit,
     EndpointAnswer,
     EndpointBody,
     EndpointsAnswer,
@@ -23,6 +25,7 @@ from admin.live import FieldError, Stamp
 from admin.refusals import InvalidFieldsError
 from routing.config_upstreams import Upstream
 from routing.notation import endpoint
+from routing.snapshot import Upstream as CompiledUpstream
 
 
 async def get_upstreams(call: Call) -> Reply:
@@ -42,6 +45,7 @@ async def get_upstreams(call: Call) -> Reply:
                 rps=rates[name].rps if name in rates else 0.0,
                 error_rate=rates[name].error_rate if name in rates else None,
                 endpoints=endpoints,
+                circuit_breaker=_circuit_breaker(upstream, gauges),
                 declared=[each.url for each in upstream.declared],
                 live=None if listed is None else _changed_by(listed.stamp),
                 revision=gateway.upstream_revision(name),
@@ -141,6 +145,17 @@ def endpoint_answers(context: Context, laid: Laid, name: str, gauges: Mapping[st
             )
         )
     return answers
+
+
+def _circuit_breaker(upstream: CompiledUpstream, gauges: Mapping[str, float]) -> CircuitBreakerAnswer | None:
+    limits = upstream.circuit_breaker
+    if limits is None:
+        return None
+
+    def limit(name: str, most: int) -> CircuitLimit:
+        return CircuitLimit(now=int(gauges.get(f"circuit_{name} {upstream.name}", 0)), limit=most or None)
+
+    return CircuitBreakerAnswer(requests=limit("requests", limits.requests), waiting=limit("waiting", limits.waiting))
 
 
 def _changed_by(stamp: Stamp) -> ChangedBy:

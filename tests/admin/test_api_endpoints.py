@@ -57,6 +57,24 @@ async def test_drained_endpoint_with_requests_out_is_draining(plane: Plane) -> N
     assert [(each["state"], each["in_flight"]) for each in shown["endpoints"]] == [("draining", 2), ("in", 0)]
 
 
+async def test_circuit_breaker_shows_limits_and_what_workers_count(plane: Plane) -> None:
+    assert (await upstream(plane))["circuit_breaker"] is None
+    edit(plane.config, '"http://127.0.0.1:9011"]', '"http://127.0.0.1:9011"], circuit_breaker: {requests: 9}')
+    changed = await plane.call(
+        "PUT", "/v1/config", data=plane.config.read_text(), headers={"Content-Type": "text/yaml"}
+    )
+    assert changed.status == 200, changed.text
+    for worker in range(2):
+        gauges = {"circuit_requests blue": 3.0, "circuit_waiting blue": 1.0}
+        plane.supervisor.send(Stats(worker, [], {("circuit_open", "blue"): 2}, gauges))
+    shown = {"requests": {"now": 6, "limit": 9}, "waiting": {"now": 2, "limit": None}}
+    assert (await upstream(plane))["circuit_breaker"] == shown
+    text = (await plane.call("GET", "/metrics")).text
+    assert 'headgate_circuit_open_total{upstream="blue"} 4.0' in text
+    assert 'headgate_circuit_requests{upstream="blue"} 6.0' in text
+    assert 'headgate_circuit_waiting{upstream="blue"} 2.0' in text
+
+
 async def test_enable_puts_it_back(plane: Plane) -> None:
     await drain(plane)
     answer = await plane.call("POST", f"{BLUE}/enable", json={"endpoint": ONE})

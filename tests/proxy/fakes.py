@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from proxy.breaker import Breakers
 from proxy.client import ClientConnection
 from proxy.control import InFlight, Publish
 from proxy.errors import ErrorKind
@@ -189,7 +190,14 @@ class End:
 class Scene:
     """`hold` keeps dials open until the test answers them; endpoints in `refusing` refuse them."""
 
-    def __init__(self, snapshot: Snapshot | None = None, *, hold: bool = False, **settings: Any) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot | None = None,
+        *,
+        hold: bool = False,
+        breakers: Breakers | None = None,
+        **settings: Any,
+    ) -> None:
         self._due: deque[Callable[[], None]] = deque()
         self.hold = hold
         self.stuck = False
@@ -201,7 +209,7 @@ class Scene:
         """The far ends of connections to upstreams, in the order in which they came about."""
         self.settings = settings
         snapshot = snapshot or snapshot_of(**settings)
-        self.plane = Plane(snapshot, {}, self._failed, dialler=self._dial)
+        self.plane = Plane(snapshot, {}, self._failed, dialler=self._dial, breakers=breakers)
         self.began = self.plane.now
 
     @staticmethod

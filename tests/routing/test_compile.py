@@ -18,7 +18,7 @@ from routing.document import ConfigError
 from routing.geo import GeoSource
 from routing.load import load_text, load_tree
 from routing.request import Place
-from routing.snapshot import AccessLog, HostPolicy, Limits, RetryOn, Timeouts, UpstreamTls
+from routing.snapshot import MOST_BREAKERS, AccessLog, HostPolicy, Limits, RetryOn, Timeouts, UpstreamTls
 from routing.sticky import StickyBy
 from routing.weights import Draws
 from tests.routing.samples import SAMPLE, SECRET, document, get, snapshot, snapshot_of
@@ -216,3 +216,24 @@ def test_warnings_of_a_plain_document_are_none() -> None:
 def test_memory_that_no_worker_could_serve_in_is_warned_of(memory: object, workers: object, warned: bool) -> None:
     tree = {**document(shop={"stable": "blue"}), "limits": {"memory": memory}, "workers": workers}
     assert [w.path for w in warnings(load_tree(tree), date(2027, 1, 10))] == ["limits.memory"] * warned
+
+
+@pytest.mark.parametrize(
+    ("breaker", "warned"),
+    [({"requests": 5, "waiting": 5}, True), ({"requests": 5, "waiting": 4}, False), ({"waiting": 5}, False)],
+)
+def test_circuit_breaker_whose_line_is_as_long_as_all_of_it_is_warned_of(breaker: dict[str, int], warned: bool) -> None:
+    tree = document(shop={"stable": "blue"})
+    tree["upstreams"]["blue"]["circuit_breaker"] = breaker
+    found = [warning.path for warning in warnings(load_tree(tree), date(2027, 1, 10))]
+    assert found == ["upstreams.blue.circuit_breaker.waiting"] * warned
+
+
+def test_circuit_breakers_are_as_many_as_the_workers_can_count() -> None:
+    tree = document(shop={"stable": "blue"})
+    for number in range(MOST_BREAKERS + 1):
+        tree["upstreams"][f"u{number}"] = {"endpoints": ["http://a"], "circuit_breaker": {"requests": 1}}
+    with pytest.raises(ConfigError, match=f"^upstreams: at most {MOST_BREAKERS} of them may have a circuit_breaker$"):
+        load_tree(tree)
+    del tree["upstreams"]["u0"]
+    load_tree(tree)

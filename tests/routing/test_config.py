@@ -323,6 +323,14 @@ def test_section_with_one_mistake_has_that_problem(change: dict[str, Any], said:
         ({"endpoints": ["http://a"], "host": "a b"}, "upstreams.blue.host: 'a b' is neither preserve, upstream nor"),
         ({"endpoints": ["http://a"], "outlier": {"max_ejected": 50}}, "upstreams.blue.outlier.max_ejected: must be"),
         ({"endpoints": ["http://a"], "slow_start": 0}, "upstreams.blue.slow_start: must be"),
+        (
+            {"endpoints": ["http://a"], "circuit_breaker": {}},
+            "upstreams.blue.circuit_breaker: needs requests or waiting",
+        ),
+        (
+            {"endpoints": ["http://a"], "circuit_breaker": {"waiting": 0}},
+            "upstreams.blue.circuit_breaker.waiting: must be",
+        ),
         ({"endpoints": ["http://a"], "health_check": {}}, "upstreams.blue.health_check.path: is required"),
         (
             {"endpoints": ["http://a"], "health_check": {"tcp": True, "path": "/up", "status": 204}},
