@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from proxy.errors import ErrorKind
 from proxy.fields import chunks, last_chunk
 from proxy.response_head import client_head, interim_head
+from proxy.retrying import retried_for
 from proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def response_arrived(exchange: Exchange, response: ResponseParser) -> None:
     else:
         if response.status >= 500:
             exchange.plane.endpoint_failed(exchange.pool)
-        if exchange.retried_for(response.status):
+        if retried_for(exchange, response.status):
             return
         if response.status == 101:
             _switch(exchange, response)

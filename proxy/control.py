@@ -135,6 +135,23 @@ class Cell:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one worker counted of one upstream of a judged route since its last report, by the rules of proxy/arms.py."""
+
+    route: str
+    upstream: str
+    requests: int
+    bad: int
+    """Of `requests`, those that the upstream failed."""
+    buckets: dict[int, int]
+    """As in `Cell`, of those that it did not fail."""
+    keys: tuple[int, ...] = ()
+    """On a sticky route, the buckets of the clients behind `bad`, each once."""
+    unlisted: int = 0
+    """Of `bad`, those of clients beyond the most `keys` there may be."""
+
+
 @dataclass(slots=True)
 class Stats:
     """worker -> admin: differences since the last report, and gauges as they are now."""
@@ -148,6 +165,7 @@ class Stats:
     """route -> requests copied to its shadow."""
     not_copied: dict[tuple[str, str], int] = field(default_factory=dict)
     """(route, reason) -> requests in the sample that were not, by `proxy.capture.Drop`."""
+    arms: list[Arm] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

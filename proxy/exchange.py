@@ -21,6 +21,7 @@ from proxy.own_answer import answered_here
 from proxy.request_head import IDEMPOTENT, examine
 from proxy.request_parser import RequestMessage
 from proxy.response_parser import ResponseParser
+from proxy.retrying import retried, send_again
 from proxy.sending import body_arrived, send
 from proxy.stats import NO_UPSTREAM
 from proxy.upstream import Caller, UpstreamConnection
@@ -53,6 +54,7 @@ class Exchange(Caller):
         "client",
         "close_client",
         "connection",
+        "counted",
         "decision",
         "ended",
         "error",
@@ -101,6 +103,8 @@ class Exchange(Caller):
         self.error: ErrorKind | None = None
         self.ended = False
         self.offered = False
+        self.counted = False
+        """Whether its first upstream's arm is settled (proxy/arms.py)."""
         self.capture: Capture | None = None
 
     def __repr__(self) -> str:
@@ -226,65 +230,19 @@ class Exchange(Caller):
                 self.stale += 1
                 self.attempts -= 1
                 self.plane.stats.count("stale_connections")
-                self._again(self.upstream_name, fresh=True)
+                send_again(self, self.upstream_name, fresh=True)
                 return
-            if on is not None and self._retry_on(on):
+            if on is not None and retried(self, on):
                 return
         self.fail(kind)
-
-    def retried_for(self, status: int) -> bool:
-        """Retry if the policy says so for a response of that status. True where it has: the response is then void."""
-        decision = self.decision
-        assert decision is not None
-        policy = decision.route.retry
-        if policy is None or status not in policy.statuses:
-            return False
-        return self.message.method in IDEMPOTENT and self.replayable and self._retry_on(None)
-
-    def _retry_on(self, on: RetryOn | None) -> bool:
-        """Retry if policy and budget allow (`on` None: for a status, which is checked already); True where it has.
-        On another endpoint of the same upstream while there is one not tried, then on stable if the policy says so."""
-        plane, decision = self.plane, self.decision
-        assert decision is not None
-        assert self.pool is not None
-        policy = decision.route.retry
-        if policy is None or (on is not None and on not in policy.on) or self.attempts > policy.attempts:
-            return False
-        if not plane.retry_allowed(policy.budget, already=self.retrying):
-            plane.stats.count("retries", "over_budget")
-            return False
-        if not self.retrying:
-            self.retrying = True
-            plane.retrying += 1
-        plane.stats.count("retries", "made")
-        self.tried = (*self.tried, self.pool)
-        if policy.other_upstream and not plane.has_untried(self.upstream_name, self.tried):
-            self.tried = ()
-            self._again(None)
-        else:
-            self._again(self.upstream_name)
-        return True
-
-    def _again(self, upstream: str | None, fresh: bool = False) -> None:
-        """Send to that upstream by the state now in force, or to stable (None, or where live state has closed the other)."""
-        self._drop_connection()
-        plane, decision = self.plane, self.decision
-        assert decision is not None
-        route = plane.snapshot.route_named(decision.route.name)
-        index = plane.open_upstream(decision, upstream)
-        if route is None or index is None:
-            self.refuse(ErrorKind.NO_ENDPOINT)
-            return
-        # The three belong together: indexes mean nothing under another snapshot.
-        self.snapshot, decision.route, self.upstream = plane.snapshot, route, index
-        lease(self, fresh)
 
     def cut_back(self, to_stable: bool) -> None:
         """A cutback took the traffic of our upstream, and its policy for what was sent already reaches us."""
         if to_stable:
             if not self.response_started and self.replayable and self.message.method in IDEMPOTENT:
                 self.tried = ()
-                self._again(None)
+                self.counted = True  # in favour of nobody
+                send_again(self, None)
         else:
             self.fail(ErrorKind.CUT_BACK)
 
@@ -340,13 +298,14 @@ class Exchange(Caller):
                 head_only=self.message.method == b"HEAD",
                 request_id=self.message.request_id,
                 extra=extra,
+                listener=self.client.extra,
             )
         )
         self.finish(reusable=False)
 
     # Stage: finish
 
-    def _drop_connection(self) -> None:
+    def drop_connection(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.end(False, 0.0)
@@ -361,12 +320,13 @@ class Exchange(Caller):
             give_up(self)
         plane.active.discard(self)
         now = monotonic()
-        connection = self.connection
+        connection, decision = self.connection, self.decision
+        if decision is not None and decision.route.judged:
+            plane.arms.ended(self, now - self.started)  # before the connection has its next request
         if connection is not None:
             connection.end(reusable and self.request_done, now)
         if self.retrying:
             plane.retrying -= 1
-        decision = self.decision
         if decision is None:
             plane.stats.named("", "").add(self.status, now - self.started)
         else:

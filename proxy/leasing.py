@@ -80,6 +80,8 @@ def _elsewhere(exchange: Exchange, pool: Pool | None, fresh: bool) -> Pool | Non
     route, full = decision.route, pool is not None
     if upstream != route.stable and may_go(route, route.stable, decision):
         plane.stats.count("failovers", route.name)
+        if full or not plane.snapshot.upstreams[upstream].withdrawn():
+            plane.arms.failed(exchange)
         exchange.upstream = upstream = route.stable
         pool, full = plane.upstreams.pick(upstream), False
     if pool is None and plane.snapshot.upstreams[upstream].no_endpoints is NoEndpoints.FAIL_OPEN:

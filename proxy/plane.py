@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from proxy.access_log import AccessLog
+from proxy.arms import Arms
 from proxy.breaker import Breakers
 from proxy.capture import Tap
 from proxy.control import InFlight, Publish
@@ -76,6 +77,7 @@ class Plane:
         self.retrying = 0
         self.active: set[Exchange] = set()
         self.stats = WorkerStats()
+        self.arms = Arms()
         self.tap = Tap(self.stats)
         self.draws = Draws()
         self.rates = RateTable() if rates is None else rates

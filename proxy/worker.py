@@ -224,9 +224,10 @@ class Worker:
             gauges[f"circuit_requests {breaker.upstream}"] = float(breaker.requests)
             gauges[f"circuit_waiting {breaker.upstream}"] = float(breaker.waiting)
         copied, not_copied = plane.stats.take_copies()
-        if cells or counters or copied or not_copied or gauges != self._reported:
+        arms = plane.arms.take()
+        if cells or counters or copied or not_copied or arms or gauges != self._reported:
             self._reported = gauges
-            self._channel.send(Stats(self._settings.number, cells, counters, gauges, copied, not_copied))
+            self._channel.send(Stats(self._settings.number, cells, counters, gauges, copied, not_copied, arms))
 
     def _flush(self, plane: Plane) -> None:
         if plane.access_log is not None:

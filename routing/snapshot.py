@@ -113,6 +113,13 @@ class Upstream:
     drained: frozenset[str] = frozenset()
     unhealthy: frozenset[str] = frozenset()
 
+    def withdrawn(self) -> bool:
+        """Whether people have drained all there is of it."""
+        for endpoint in self.endpoints:  # noqa: SIM110 - as in Rule.holds
+            if endpoint.url not in self.drained:
+                return False
+        return True
+
     def in_rotation(self) -> list[Endpoint]:
         """As far as the whole gateway knows: a worker may have ejected others."""
         out = self.drained | self.unhealthy
