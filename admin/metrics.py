@@ -187,7 +187,6 @@ class GatewayCollector(Collector):
         build.add_metric([context.version, context.gateway.node], 1.0)
         yield build
 
-
     def _access(self) -> Iterator[Metric]:
         throttle, refused = self._context.throttle, self._context.refused
         yield CounterMetricFamily(
