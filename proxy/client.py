@@ -112,7 +112,7 @@ class ClientConnection:
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         refusal = plane.admit(self)
         if refusal is not None:
-            self.write(errors.response(refusal, close=True, head_only=False))
+            self.write(errors.response(refusal, close=True, head_only=False, listener=self.extra))
             plane.stats.count("gateway_errors", refusal.label)
             self._close()
             return
@@ -208,8 +208,8 @@ class ClientConnection:
         """Bytes that are no request: answered and closed, never forwarded."""
         self._plane.stats.count("gateway_errors", kind.label)
         self._plane.stats.named("", "").add(kind.status, 0.0)
-        self.write(errors.response(kind, close=True, head_only=False))
-        self._close()
+        self.write(errors.response(kind, close=True, head_only=False, listener=self.extra))
+        self._close(unread=kind in (ErrorKind.HEAD_TOO_LARGE, ErrorKind.TARGET_TOO_LONG))
 
     # A body's time
 

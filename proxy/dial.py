@@ -57,9 +57,10 @@ async def dial(pool: Pool, upstream: Upstream, response: ResponseParser, timeout
                 )
     except TimeoutError:
         pool.failed(ErrorKind.CONNECT_TIMEOUT)
+    except ssl.SSLError:  # its certificate is not accepted, or what it speaks is no TLS, or none that we take
+        pool.failed(ErrorKind.TLS)
     except (OSError, UnicodeError):
-        # Refused, unreachable, no such name or socket, no descriptor left, a TLS handshake that failed; a name that is no
-        # host name fails in its encoding.
+        # Refused, unreachable, no such name or socket, no descriptor left; a name that is no host name fails in its encoding.
         pool.failed(ErrorKind.CONNECT)
     else:
         if connection.closed:  # it came and went before anyone could use it

@@ -37,6 +37,7 @@ class ErrorKind(Enum):
     NOT_IMPLEMENTED = ("not_implemented", 501, Side.CLIENT, "The gateway knows no transfer coding but chunked.")
     VERSION = ("version", 505, Side.CLIENT, "The gateway speaks HTTP/1.0 and HTTP/1.1.")
     CONNECT = ("connect", 502, Side.UPSTREAM, "The upstream refused the connection.")
+    TLS = ("tls", 502, Side.UPSTREAM, "The upstream's certificate is not valid, or it does not speak TLS.")
     RESET = ("reset", 502, Side.UPSTREAM, "The upstream closed the connection before its response was complete.")
     BAD_RESPONSE = ("bad_response", 502, Side.UPSTREAM, "The upstream's response is not valid HTTP/1.1.")
     CONNECT_TIMEOUT = ("connect_timeout", 504, Side.UPSTREAM, "The upstream did not accept a connection in time.")
@@ -86,10 +87,16 @@ def rate_lines(limit: RateLimit, wait: float) -> bytes:
 
 
 def response(
-    kind: ErrorKind, *, close: bool, head_only: bool, request_id: bytes = b"", extra: bytes = RETRY_AFTER
+    kind: ErrorKind,
+    *,
+    close: bool,
+    head_only: bool,
+    request_id: bytes = b"",
+    extra: bytes = RETRY_AFTER,
+    listener: bytes = b"",
 ) -> bytes:
     """The whole response to a client for an error of the gateway's own: problem+json (RFC 9457). `extra` are the lines of a
-    429 or 503, each ended by CRLF."""
+    429 or 503, `listener` those of every response over the client's listener, each ended by CRLF."""
     reason = REASONS[kind.status]
     body = orjson.dumps(
         {
@@ -114,5 +121,5 @@ def response(
         lines.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
     if close:
         lines.append(b"Connection: close")
-    head = b"\r\n".join(lines) + b"\r\n" + (extra if kind.status in (429, 503) else b"")
+    head = b"\r\n".join(lines) + b"\r\n" + listener + (extra if kind.status in (429, 503) else b"")
     return head + b"\r\n" + (b"" if head_only else body)

@@ -48,5 +48,5 @@ def _answer(exchange: Exchange, status: int, reason: bytes, lines: list[bytes]) 
         lines.append(b"Connection: close")
     exchange.status = status
     exchange.response_started = True
-    exchange.client.write(b"\r\n".join(lines) + b"\r\n\r\n")
+    exchange.client.write(b"\r\n".join(lines) + b"\r\n" + exchange.client.extra + b"\r\n")
     exchange.finish(reusable=False)

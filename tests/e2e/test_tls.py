@@ -62,6 +62,24 @@ def test_request_over_tls_says_so_to_the_upstream(gateway: Gateway, client_side:
     assert answer.get("strict-transport-security") == "max-age=31536000"
 
 
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (request(method="TRACE"), 405),
+        (request(fields={"X-Long": "x" * 40_000}), 431),
+        (request("*", method="OPTIONS", fields={"Max-Forwards": "0"}), 204),
+    ],
+)
+def test_answers_of_the_gateways_own_carry_hsts_too(
+    gateway: Gateway, client_side: ssl.SSLContext, raw: bytes, status: int
+) -> None:
+    """RFC 6797 section 7.1. A client may come to know the host by an error. Failed: they had none."""
+    with secured(gateway, client_side) as client:
+        client.send(raw)
+        answer = client.response()
+    assert (answer.status, answer.get("strict-transport-security")) == (status, "max-age=31536000")
+
+
 def test_listeners_without_hsts_send_none(gateway: Gateway, client_side: ssl.SSLContext) -> None:
     for client in (gateway.connect(), secured(gateway, client_side, 2)):
         with client:

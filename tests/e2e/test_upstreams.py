@@ -72,13 +72,18 @@ def test_endpoint_of_this_kind_is_reached(gateway: Gateway, name: str) -> None:
             assert (answer.status, len(answer.body) > 100_000) == (200, True)
 
 
-@pytest.mark.parametrize("name", ["gone", "misnamed", "stranger", "untrusted"])
-def test_endpoint_that_cannot_be_trusted_or_reached_gets_nothing(gateway: Gateway, secure: Origin, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("gone", "connect"), ("misnamed", "tls"), ("stranger", "tls"), ("untrusted", "tls")],
+)
+def test_endpoint_that_cannot_be_trusted_or_reached_gets_nothing(
+    gateway: Gateway, secure: Origin, name: str, kind: str
+) -> None:
     arrived = len(secure.arrivals)
     with gateway.connect() as client:
         client.send(request(f"/{name}", fields={"Authorization": "Basic c2VjcmV0"}))
         answer = client.response()
-    assert (answer.status, answer.get("x-headgate-error")) == (502, "connect")
+    assert (answer.status, answer.get("x-headgate-error")) == (502, kind)
     assert len(secure.arrivals) == arrived
 
 

@@ -235,6 +235,17 @@ def test_unread_body_is_read_on_for_a_moment_and_then_cut(tls: bool) -> None:
     assert scene.plane.connections == 0
 
 
+@pytest.mark.parametrize(("raw", "code"), [(b"GET / HTTP/1.1\r\nX: ", 431), (b"GET /", 414)])
+def test_head_that_is_too_large_is_read_on_for_a_moment(raw: bytes, code: int) -> None:
+    """Failed: closed with bytes unread, which resets the connection and may destroy the answer."""
+    client = Scene().client().send(raw + b"x" * 64_000)
+    assert status(client.received()) == code
+    assert (client.transport.half_closed, client.closed) == (True, False)
+    client.send(b"x" * 64_000).finish()
+    assert client.closed
+    assert client.received() == b""
+
+
 def test_unread_body_that_goes_on_and_on_is_cut() -> None:
     client = Scene(limits={"body": 5}).client().send(request(b"Content-Length: 99999999999", method=b"POST"))
     block = b"b" * (1 << 20)

@@ -90,7 +90,8 @@ def raising(error: Exception) -> Callable[[asyncio.Protocol], None]:
     [
         (raising(ConnectionRefusedError()), ErrorKind.CONNECT),
         (raising(OSError(24, "no descriptor")), ErrorKind.CONNECT),
-        (raising(ssl.SSLCertVerificationError()), ErrorKind.CONNECT),
+        (raising(ssl.SSLCertVerificationError()), ErrorKind.TLS),
+        (raising(ssl.SSLError(1, "wrong version number")), ErrorKind.TLS),
         (raising(UnicodeError("label too long")), ErrorKind.CONNECT),
         (raising(TimeoutError()), ErrorKind.CONNECT_TIMEOUT),
         (connect_and_lose, ErrorKind.CONNECT),
