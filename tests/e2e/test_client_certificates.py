@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -153,13 +152,12 @@ def test_replaced_authorities_are_picked_up(stage: Stage, servers: trustme.CA, c
     assert served(new)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_is_let_in_with_a_certificate(
-    gateway: Gateway, servers: trustme.CA, clients: trustme.CA, tmp_path: Path
+    gateway: Gateway, servers: trustme.CA, clients: trustme.CA, curl: str, tmp_path: Path
 ) -> None:
     files = write(clients.issue_cert("a.client.example"), tmp_path, "client")
     servers.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    command = ["curl", "-sS4", "--noproxy", "*", "--cacert", str(tmp_path / "ca.pem"), "--cert", files["certificate"]]
+    command = [curl, "-sS4", "--noproxy", "*", "--cacert", str(tmp_path / "ca.pem"), "--cert", files["certificate"]]
     command += ["--key", files["key"], f"https://localhost:{gateway.addresses[0][1]}/"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import signal
 import socket
 import ssl
@@ -194,10 +193,9 @@ def test_header_that_does_not_end_is_waited_for_as_long_as_a_head(stage: Stage) 
             assert silence(client) == b""
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_with_its_own_header_is_served(gateway: Gateway, authority: trustme.CA, tmp_path: Path) -> None:
+def test_curl_with_its_own_header_is_served(gateway: Gateway, authority: trustme.CA, curl: str, tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    command = ["curl", "-sS4", "--noproxy", "*", "--haproxy-protocol", "--cacert", str(tmp_path / "ca.pem")]
+    command = [curl, "-sS4", "--noproxy", "*", "--haproxy-protocol", "--cacert", str(tmp_path / "ca.pem")]
     for url in (f"http://localhost:{gateway.addresses[PLAIN][1]}/", f"https://localhost:{gateway.addresses[TLS][1]}/"):
         done = subprocess.run([*command, url], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -94,15 +93,14 @@ def test_redirects_are_counted(gateway: Gateway) -> None:
     gateway.until(lambda: counted() > before, "it is counted")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_follows_to_the_tls_listener(stage: Stage, authority: trustme.CA, tmp_path: Path) -> None:
+def test_curl_follows_to_the_tls_listener(stage: Stage, authority: trustme.CA, curl: str, tmp_path: Path) -> None:
     address, tls = {"address": "127.0.0.1:0"}, write(authority.issue_cert("localhost"), stage.folder)
     secure = stage.running({"blue": stage.origin().url}, listen=[{**address, "tls": tls}])
     listen = [{**address, "redirect": f"https:{secure.addresses[0][1]}"}]
     plain = stage.running({"blue": stage.origin().url}, listen=listen)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     url = f"http://localhost:{plain.addresses[0][1]}/a?b"
-    command = ["curl", "-sSL4", "--noproxy", "*", "--cacert", str(tmp_path / "ca.pem"), "--data", "x=1", url]
+    command = [curl, "-sSL4", "--noproxy", "*", "--cacert", str(tmp_path / "ca.pem"), "--data", "x=1", url]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert '"x=1"' in done.stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -84,12 +83,11 @@ def test_name_that_is_not_ascii_gets_no_handshake_and_no_line_in_the_log(
     assert [line for line in gateway.lines[mark:] if "Error" in line or "Traceback" in line] == []
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_verifies_each(gateway: Gateway, authority: trustme.CA, tmp_path: Path) -> None:
+def test_curl_verifies_each(gateway: Gateway, authority: trustme.CA, curl: str, tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     port = gateway.addresses[0][1]
     for name in ("localhost", "x.shop.example", "www.shop.example"):
-        command = ["curl", "-sS", "--noproxy", "*", "--cacert", str(tmp_path / "ca.pem")]
+        command = [curl, "-sS", "--noproxy", "*", "--cacert", str(tmp_path / "ca.pem")]
         command += ["--resolve", f"{name}:{port}:127.0.0.1", f"https://{name}:{port}/"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
