@@ -5,6 +5,8 @@ PYTHON ?= python3
 PORT ?= 8080
 ADMIN_PORT ?= 9901
 ARGS ?=
+# More than there are processors: tests of whole gateways wait much of the time. A narrowed run begins sooner in one process.
+JOBS ?= $(if $(ARGS),0,$(shell expr $$(nproc) + 1))
 FUZZ ?= 100000
 FUZZ_SECONDS ?= 60
 
@@ -20,7 +22,7 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 help:
 	@echo 'make setup      .venv with every pinned dependency and the headgate command'
 	@echo 'make demo       sample services, the gateway and some traffic (PORT=8080 ADMIN_PORT=9901)'
-	@echo 'make test       all tests (ARGS="-k name" narrows them)'
+	@echo 'make test       all tests, several at once (ARGS="-k name" narrows them, JOBS=1)'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make bench      CPU per request, side by side with other proxies'
 	@echo 'make loadtest   a minute of realistic load while weights change'
@@ -52,8 +54,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	@$(VENV)/bin/headgate demo --port $(PORT) --admin-port $(ADMIN_PORT)
 
+# Bytecode is kept whatever the environment says, or each of hundreds of processes would compile the sources again.
 test: setup
-	$(VENV)/bin/pytest -q $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest -q -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check
