@@ -1,4 +1,4 @@
-"""For all tests: in CI nothing may be skipped, and a failure shows what the gateways wrote."""
+"""For all tests: in CI nothing may be skipped, a failure shows what the gateways wrote, and speed is no property."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import os
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.stage import GATEWAYS, Stage
 
 LOG_LINES = 60
+
+# Other tests run at the same time, so an example takes as long as they let it.
+settings.register_profile("headgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("headgate")
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

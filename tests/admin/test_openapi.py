@@ -110,7 +110,6 @@ schema = schemathesis.openapi.from_dict(DESCRIPTION)
 @schema.parametrize()
 @settings(
     max_examples=12,
-    deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),

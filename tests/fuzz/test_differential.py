@@ -25,7 +25,6 @@ wild = settings(
     max_examples=EXAMPLES or 400,
     derandomize=not EXAMPLES,
     database=None,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 POST = request(b"Transfer-Encoding: chunked", method=b"POST")

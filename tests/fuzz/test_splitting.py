@@ -17,7 +17,7 @@ from tests.proxy.streams import REQUESTS, RESPONSE, Sent, cuts
 
 SNAPSHOT = snapshot_of()
 GET_10 = request(version=b"1.0")
-sound = settings(deadline=None, suppress_health_check=list(HealthCheck))
+sound = settings(suppress_health_check=list(HealthCheck))
 # Made at random for each request, unless the client says them.
 IDENTITY = b"X-Request-Id: r\r\ntraceparent: t\r\n"
 

@@ -300,7 +300,7 @@ class World:
                     self.ended.add(key)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.sampled_from(RAWS), EVENTS, st.booleans(), st.sampled_from(["blue", "canary"]))
 def test_every_capture_ends_once_and_nobody_notices(
     raw: tuple[bytes, ...], events: list[str], hold: bool, first: str

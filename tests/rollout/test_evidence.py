@@ -8,7 +8,7 @@ from itertools import product
 from math import comb, exp, inf, log
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from admin.rollout.evidence import (
@@ -90,7 +90,6 @@ def test_mean_of_what_rules_a_margin_out_is_at_most_one_where_the_canary_is_that
             assert mean_of_one_tick(RelativeRisk(BETTER_RATIOS, 3.0), n_c, p_c, n_s, risk) <= 1.0 + 1e-12
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.floats(0.0, 1.0)), min_size=1, max_size=2),
     st.floats(1.0, 4.0),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routing.compile import compile_snapshot
@@ -49,7 +49,7 @@ def accepted_or_refused(load: Callable[[], Config]) -> None:
     assert all(problem.message and "\n" not in str(problem) for problem in problems)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(
     st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(["drop", "put", "add"]), junk), min_size=1, max_size=4)
 )
@@ -71,7 +71,7 @@ def test_tree_damaged_anywhere_is_accepted_or_refused(damage: list[tuple[tuple[A
     accepted_or_refused(lambda: load_tree(tree, {"A": "x"}))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.integers(0, len(SAMPLE)), st.integers(0, 20), st.text(max_size=6))
 def test_text_damaged_anywhere_is_accepted_or_refused(at: int, cut: int, put: str) -> None:
     text = SAMPLE[:at] + put + SAMPLE[at + cut :]

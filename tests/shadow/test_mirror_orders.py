@@ -260,7 +260,7 @@ class World:
         self.act("reported")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(EVENTS, max_size=24), st.booleans(), st.sampled_from(["0%", "50%", "100%"]), st.booleans())
 @example(["copy", "answered", "same", "same"], False, "100%", False)  # stable answers, asked again
 def test_each_copy_is_counted_once_and_nothing_is_left_over(
