@@ -298,6 +298,7 @@ class Exchange(Caller):
                 head_only=self.message.method == b"HEAD",
                 request_id=self.message.request_id,
                 extra=extra,
+                listener=self.client.extra,
             )
         )
         self.finish(reusable=False)
