@@ -10,7 +10,7 @@ import orjson
 
 from routing.rate import RateLimit
 
-# Of every refusal that is for now only, unless it knows better.
+# Of every temporary refusal, unless it knows better.
 RETRY_AFTER = b"Retry-After: 1\r\n"
 
 
