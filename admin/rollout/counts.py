@@ -4,18 +4,20 @@ On a sticky route a client that meets an error and tries again meets it again, i
 result counts once per client (sticky key) and DEDUPLICATED seconds, over all workers; requests all count, of both arms. On other
 routes each request is drawn anew, so there is nothing to count once.
 
-All is bounded. A worker lists so many keys in a report and no more, and so many are remembered here; bad results beyond that are
-`unlisted`. They count as bad of stable's and not of the canary's, which can delay an alarm and not raise a false one; a tick that
-has any is no evidence for a promotion.
+All is bounded: so many keys in a worker's report (proxy/arms.py), MOST_KEYS remembered here. Bad results beyond are `unlisted`.
+They count as bad of stable's and not of the canary's, which can delay an alarm and not raise a false one; a tick that has any is no
+evidence for a promotion.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
+
+from proxy.control import Arm
 
 DEDUPLICATED = 10.0
 MOST_KEYS = 50_000
@@ -26,13 +28,14 @@ MINUTE = 60
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One arm in one tick. `bad` is after deduplication, without `unlisted`; `buckets` (indexes of `proxy.stats.EDGES`) has the
-    latencies of those that were not bad."""
+    """One arm in one tick. `bad` is after deduplication, without `unlisted`; `failed` are all bad results, as people count them;
+    `buckets` (indexes of `proxy.stats.EDGES`) has the latencies of the others."""
 
     requests: int = 0
     bad: int = 0
     buckets: Mapping[int, int] = field(default_factory=dict)
     unlisted: int = 0
+    failed: int = 0
 
 
 NONE = Counts()
@@ -60,35 +63,27 @@ class Tick:
 class ArmCounts:
     """One arm of a judged route: what its workers report, until it is taken as a tick's counts."""
 
-    __slots__ = ("_bad", "_buckets", "_order", "_remembered", "_requests", "_unlisted")
+    __slots__ = ("_bad", "_buckets", "_failed", "_order", "_remembered", "_requests", "_unlisted")
 
     def __init__(self) -> None:
-        self._requests = self._bad = self._unlisted = 0
+        self._requests = self._bad = self._failed = self._unlisted = 0
         self._buckets: dict[int, int] = {}
         self._remembered: set[int] = set()
         self._order: deque[tuple[float, int]] = deque()
 
-    def add(
-        self,
-        requests: int,
-        bad: int,
-        buckets: Mapping[int, int],
-        keys: Collection[int] = (),
-        unlisted: int = 0,
-        now: float = 0.0,
-    ) -> None:
-        """A worker's report. Where there are `keys` or `unlisted`, they are its bad results, and `bad` says nothing more; `now`
-        is any clock that does not jump."""
-        self._requests += requests
-        for bucket, count in buckets.items():
+    def add(self, arm: Arm, now: float) -> None:
+        """A worker's report. `now` is any clock that does not jump."""
+        self._requests += arm.requests
+        self._failed += arm.bad
+        for bucket, count in arm.buckets.items():
             self._buckets[bucket] = self._buckets.get(bucket, 0) + count
-        if not keys and not unlisted:
-            self._bad += bad
+        if not arm.keys and not arm.unlisted:
+            self._bad += arm.bad  # of an unsticky route
             return
-        self._unlisted += unlisted
+        self._unlisted += arm.unlisted
         self._forget(now)
         remembered = self._remembered
-        for key in keys:
+        for key in arm.keys:
             if key in remembered:
                 continue
             if len(remembered) >= MOST_KEYS:
@@ -105,8 +100,8 @@ class ArmCounts:
 
     def take(self) -> Counts:
         """What came since the last call."""
-        taken = Counts(self._requests, min(self._bad, self._requests), self._buckets, self._unlisted)
-        self._requests = self._bad = self._unlisted = 0
+        taken = Counts(self._requests, self._bad, self._buckets, self._unlisted, self._failed)
+        self._requests = self._bad = self._failed = self._unlisted = 0
         self._buckets = {}
         return taken
 

@@ -53,25 +53,28 @@ _LARGEST_EXPONENT = 700.0
 class EProcess:
     """Logarithms of what each alternative says since the start, and of the change detector. `seconds` is what it has seen."""
 
-    __slots__ = ("_bad_at", "_late", "_total", "seconds")
+    __slots__ = ("_bad_at", "_idle", "_late", "_total", "seconds")
 
     def __init__(self, alternatives: int) -> None:
         self._total = [0.0] * alternatives
+        self._idle = 0.0
         self._late = [_NEVER] * alternatives
         self._bad_at: list[float] = []
         self.seconds = 0.0
 
     def _add(self, logs: Sequence[float], bad: int, seconds: float) -> None:
-        """One tick: log e of each alternative, and how many of the canary's results were bad."""
+        """One tick: log e of each alternative, none where all are 0, and how many of the canary's results were bad."""
         if seconds <= 0.0:
             raise ValueError(f"a tick of {seconds} s")
         self.seconds += seconds
         if bad:
             self._bad_at = (self._bad_at + [self.seconds] * min(bad, MIN_BAD))[-MIN_BAD:]
-        new = log(seconds)
-        for place, value in enumerate(logs):
-            self._total[place] += value
-            self._late[place] = _log_add(self._late[place], new) + value
+        self._idle += seconds  # S + seconds, time after time: put in when it is multiplied next
+        if logs:
+            new = log(self._idle)
+            self._idle = 0.0
+            self._total = [total + value for total, value in zip(self._total, logs, strict=True)]
+            self._late = [_log_add(late, new) + value for late, value in zip(self._late, logs, strict=True)]
 
     @property
     def log_value(self) -> float:
@@ -81,7 +84,8 @@ class EProcess:
     @property
     def log_late(self) -> float:
         """Of S: about the logarithm of `seconds` says nothing."""
-        return log_mean(self._late)
+        late = log_mean(self._late)
+        return _log_add(late, log(self._idle)) if self._idle else late
 
     @property
     def value(self) -> float:
@@ -97,13 +101,16 @@ class EProcess:
 
     def alarm(self, alpha: float, planned: float) -> bool:
         """Whether it is sure at 1 - alpha over all of the `planned` seconds."""
+        if not self.enough_bad:
+            return False
         sure = self.log_value >= log_threshold(alpha)
-        return self.enough_bad and (sure or self.log_late >= log_late_threshold(alpha, planned, self.seconds))
+        return sure or self.log_late >= log_late_threshold(alpha, planned, self.seconds)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "total": list(self._total),
             "late": list(self._late),
+            "idle": self._idle,
             "bad_at": list(self._bad_at),
             "seconds": self.seconds,
         }
@@ -112,10 +119,11 @@ class EProcess:
         """Go on from what `to_json` gave. Raises ValueError for anything else."""
         total, late = (numbers(kept, name, len(self._total)) for name in ("total", "late"))
         bad_at = numbers(kept, "bad_at")
-        (seconds,) = numbers({"seconds": [kept.get("seconds")]}, "seconds")
-        if len(bad_at) > MIN_BAD or seconds < 0.0:
-            raise ValueError("kept evidence: bad_at or seconds is none of ours")
-        self._total, self._late, self._bad_at, self.seconds = total, late, bad_at, seconds
+        times = [kept.get("idle"), kept.get("seconds")]
+        idle, seconds = numbers({"times": times}, "times")
+        if len(bad_at) > MIN_BAD or not 0.0 <= idle <= seconds:
+            raise ValueError("kept evidence: bad_at, idle or seconds is none of ours")
+        self._total, self._late, self._idle, self._bad_at, self.seconds = total, late, idle, bad_at, seconds
 
 
 class RelativeRisk(EProcess):
@@ -139,7 +147,7 @@ class RelativeRisk(EProcess):
         if dispersion < 1.0:
             raise ValueError(f"a dispersion of {dispersion}")
         if not n_c or not n_s or not (k_c or k_s or self._increase):
-            self._add((0.0,) * len(self._ratios), k_c, seconds)  # nothing to compare with, or nothing to compare
+            self._add((), k_c, seconds)  # nothing to compare with, or nothing to compare
             return
         logs = self._logs(n_c, k_c, n_s, k_s)
         self._add([value / dispersion for value in logs] if dispersion > 1.0 else logs, k_c, seconds)
@@ -206,6 +214,10 @@ class LatencyRisk:
             risk.observe(n_c, k_c, n_s, k_s, seconds, dispersion)
 
     @property
+    def seconds(self) -> float:
+        return max(risk.seconds for risk in self.quantiles.values())
+
+    @property
     def log_value(self) -> float:
         return log_mean([risk.log_value for risk in self.quantiles.values()])
 
@@ -214,10 +226,10 @@ class LatencyRisk:
         return log_mean([risk.log_late for risk in self.quantiles.values()])
 
     def alarm(self, alpha: float, planned: float) -> bool:
-        enough = any(risk.enough_bad for risk in self.quantiles.values())
-        seconds = max(risk.seconds for risk in self.quantiles.values())
+        if not any(risk.enough_bad for risk in self.quantiles.values()):
+            return False
         sure = self.log_value >= log_threshold(alpha)
-        return enough and (sure or self.log_late >= log_late_threshold(alpha, planned, seconds))
+        return sure or self.log_late >= log_late_threshold(alpha, planned, self.seconds)
 
     def to_json(self) -> dict[str, Any]:
         return {str(quantile): risk.to_json() for quantile, risk in self.quantiles.items()}

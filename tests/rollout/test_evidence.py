@@ -309,6 +309,8 @@ def test_evidence_goes_on_from_json_as_if_nothing_had_been(ticks: list[tuple[int
         {"bad_at": [1.0] * (MIN_BAD + 1)},
         {"seconds": "12"},
         {"seconds": -1.0},
+        {"idle": None},
+        {"idle": 4.0},
     ],
 )
 def test_damaged_evidence_is_refused(damage: dict[str, object]) -> None:
@@ -319,8 +321,11 @@ def test_damaged_evidence_is_refused(damage: dict[str, object]) -> None:
 
 def test_whole_numbers_from_json_are_numbers() -> None:
     process: EProcess = RelativeRisk((2.0, 3.0))
-    process.restore({"total": [0, 1], "late": [2, 3], "bad_at": [1], "seconds": 4})
-    assert process.to_json() == {"total": [0.0, 1.0], "late": [2.0, 3.0], "bad_at": [1.0], "seconds": 4.0}
+    kept = {"total": [0, 1], "late": [2, 3], "idle": 1, "bad_at": [1], "seconds": 4}
+    process.restore(kept)
+    assert repr(process.to_json()) == repr(
+        {"total": [0.0, 1.0], "late": [2.0, 3.0], "idle": 1.0, "bad_at": [1.0], "seconds": 4.0}
+    )
 
 
 # Latency
