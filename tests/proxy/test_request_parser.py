@@ -267,6 +267,13 @@ def test_other_protocol_behind_another_request_or_before_a_long_head_is_refused(
     assert (len(taken), error) == (1, ErrorKind.BAD_REQUEST)
 
 
+@pytest.mark.parametrize("first", [GET, request(b"Content-Length: 3", method=b"PUT", body=b"abc")])
+def test_other_protocol_behind_a_request_of_the_same_shape_is_refused(first: bytes) -> None:
+    """The first line of the read says HTTP at the same place."""
+    taken, error = parse(first + b"GET / RTSP/1.0\r\nHost: a\r\n\r\n")
+    assert (len(taken), error) == (1, ErrorKind.BAD_REQUEST)
+
+
 def test_word_that_names_another_protocol_is_no_matter_elsewhere() -> None:
     raw = request(b"User-Agent: x RTSP/1.0", b"Content-Length: 16", method=b"PUT", body=b"GET / RTSP/1.0\r\n")
     taken, error = parse(raw, GET)
