@@ -109,7 +109,7 @@ class RequestParser:
     def __init__(self, table: FieldTable, limit_line: int, limit_head: int, limit_fields: int) -> None:
         self._table = table
         self._plain = table.plain
-        self._limit_line = limit_line
+        self._limit_line = min(limit_line, limit_head)
         self._limit_head = limit_head
         self._limit_fields = limit_fields
         self._parser = httptools.HttpRequestParser(self)
