@@ -20,6 +20,8 @@ from routing.geo import Geo, GeoSource
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from admin.oidc import Provider
+
 
 def gateway_version() -> str:
     try:
@@ -46,6 +48,8 @@ class Context:
     """Damaged databases that lay in the state folder when the control plane started."""
     reload_error: str | None = None
     needs_restart: list[str] = field(default_factory=list)
+    provider: Provider | None = None
+    """Where `admin.oidc` is configured."""
     throttle: Throttle = field(default_factory=Throttle)
     refused: RefusedCalls = field(default_factory=RefusedCalls)
     _geo: tuple[GeoSource, Geo] | None = None

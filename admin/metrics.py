@@ -197,6 +197,10 @@ class GatewayCollector(Collector):
             "Addresses of such calls that found no room within their minute.",
             value=throttle.forgotten,
         )
+        if self._context.provider is not None:
+            failures = self._context.provider.keys.failures
+            text = "Attempts to get the identity provider's keys that failed."
+            yield CounterMetricFamily("headgate_admin_oidc_key_failures", text, value=failures)
         family = CounterMetricFamily("headgate_admin_refused", "Changes that were refused.", labels=["code"])
         for status, count in sorted(refused.counts.items()):
             family.add_metric([str(status)], count)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from admin.allowance import Allowance
 from admin.audit import Auditor, Intent
 from admin.gateway import Gateway
 from admin.logs import Logger
@@ -30,23 +31,6 @@ class RefusedCall:
     route: str | None
     status: int
     why: str
-
-
-class Allowance:
-    """So many at once, then one each `seconds`: the generic cell rate algorithm."""
-
-    __slots__ = ("_ahead", "_free_at", "_seconds")
-
-    def __init__(self, burst: int, seconds: float) -> None:
-        self._seconds = seconds
-        self._ahead = (burst - 1) * seconds
-        self._free_at = float("-inf")
-
-    def left(self, now: float) -> bool:
-        return self._free_at - now <= self._ahead
-
-    def take(self, now: float) -> None:
-        self._free_at = max(self._free_at, now) + self._seconds
 
 
 class RefusedCalls:

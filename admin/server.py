@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
@@ -15,12 +16,14 @@ from admin.api.configuration import reload_file
 from admin.auth import bootstrap, write_private
 from admin.context import Context
 from admin.diffs import Diffs
+from admin.jwks import Keys, source_of
 from admin.logs import Logger
+from admin.oidc import Provider
 from admin.rates import Rates
 from admin.startup import Settings, Started
 from admin.state.opening import kept_aside
 from admin.state.store import StoreError, StoreUnusableError
-from routing.config import Admin
+from routing.config_admin import Admin
 
 URL_FILE = "admin.url"
 
@@ -45,6 +48,9 @@ class Server:
             raise ServeError(f"the admin token cannot be made: {error}") from error
         context = Context(started.gateway, started.store, tokens, rates, diffs, settings, log, _gateway_started())
         context.kept_aside = kept_aside(started.folder)
+        if admin.oidc is not None:
+            keys = Keys(source_of(admin.oidc.jwks), log, asyncio.get_running_loop().time)
+            context.provider = Provider(admin.oidc, keys, log)
         tls = _tls(admin)
         listener = _listen(admin)
         runner = web.AppRunner(make_app(context), access_log=None, handle_signals=False, shutdown_timeout=1.0)
@@ -58,6 +64,8 @@ class Server:
     async def stop(self) -> None:
         """Calls under way get a second; what they have changed is in the journal."""
         await self._runner.cleanup()
+        if self.context.provider is not None:
+            self.context.provider.keys.close()
 
     async def reload(self) -> None:
         """SIGHUP: the file again, and the API's own certificate. A bad file changes nothing."""

@@ -10,6 +10,7 @@ from fractions import Fraction
 from math import isfinite
 
 from routing import config as declared
+from routing.check_admin import admin_findings, admin_warnings
 from routing.check_listen import listen_findings
 from routing.check_rollout import freeze_problems, rollout_problems
 from routing.config import Config
@@ -119,10 +120,7 @@ def _listeners(config: Config) -> Iterator[Finding]:
             yield ("listen", index, "address"), f"{listener.address} is listed twice"
         seen.add(str(listener.address))
         yield from listen_findings(("listen", index), listener, config.trusted_proxies)
-    admin = config.admin
-    if not admin.address.loopback and admin.tls is None and not admin.insecure:
-        remedy = "give it tls, a loopback address, or insecure: true"
-        yield ("admin",), f"{admin.address} can be reached from other machines: {remedy}"
+    yield from admin_findings(config.admin)
 
 
 def _upstream(loc: Loc, upstream: Upstream) -> Iterator[Finding]:
@@ -272,6 +270,7 @@ def _overlaps(config: Config) -> Iterator[Finding]:
 def warnings(config: Config, today: date) -> list[Problem]:
     """What will run, but not as its author may believe."""
     found = [config.problem(loc, _NO_EFFECT) for loc in _without_effect(config)]
+    found += [config.problem(loc, why) for loc, why in admin_warnings(config.admin)]
     memory, workers = config.limits.memory, 1 if config.workers == "auto" else config.workers
     if memory != "auto" and 0 < memory < LEAST_MEMORY * workers:
         why = f"is so little that a worker may refuse everything: each wants {LEAST_MEMORY >> 20} MiB and more"

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
-from routing import notation
+from routing.config_admin import Admin
 from routing.config_limits import Limits, RateLimit, Timeouts
-from routing.config_listen import Listen, ServerTls
+from routing.config_listen import Listen
 from routing.config_rollout import Freeze, Rollout
 from routing.config_types import (
     Cidr,
@@ -25,7 +25,6 @@ from routing.config_types import (
     HeaderName,
     HostPattern,
     JsonPathText,
-    ListenAddress,
     Method,
     Name,
     Number,
@@ -58,12 +57,6 @@ REDACTED_PATHS = tuple(f"$..{name}" for name in f"{_SECRETS} {_PERSONAL}".split(
 
 # Which form of a value was meant. Pydantic puts these into the places of its errors; no sane key is like them.
 TEXT, LIST, FORM = "\0text", "\0list", "\0form"
-
-
-class Admin(Model):
-    address: ListenAddress = notation.Address("127.0.0.1", 9901)
-    tls: ServerTls | None = None
-    insecure: Truth = False
 
 
 class State(Model):

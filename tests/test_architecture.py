@@ -19,6 +19,7 @@ MEANINGLESS = {"manager", "managers", "util", "utils", "helper", "helpers", "dat
 CONFINED = {
     "pydantic": (
         "routing/config.py",
+        "routing/config_admin.py",
         "routing/config_limits.py",
         "routing/config_listen.py",
         "routing/config_rollout.py",
@@ -36,11 +37,13 @@ CONFINED = {
     "typer": ("admin/",),
     "structlog": ("admin/",),
     "prometheus_client": ("admin/",),
+    "joserfc": ("admin/jose.py",),
     "deepdiff": ("shadow/",),
 }
 # The part of routing that only the control plane imports, since it leads to pydantic and YAML.
 _ABOVE = (
     "config",
+    "config_admin",
     "config_limits",
     "config_listen",
     "config_rollout",
@@ -49,6 +52,7 @@ _ABOVE = (
     "document",
     "load",
     "check",
+    "check_admin",
     "check_listen",
     "check_rollout",
     "compile",

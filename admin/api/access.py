@@ -12,10 +12,16 @@ from admin.api.problems import ProblemError
 from admin.auth import Principal, Role, token_of
 from admin.clock import today, utc_now
 from admin.context import Context
+from admin.jwks import NoKeysError
+from admin.oidc import NoRoleError, NotOursError, Provider, may_be_jwt
 from admin.state.store import Token
 from proxy.tasks import spawn
 
 SAFE = frozenset({"GET", "HEAD"})
+
+
+WHO = web.RequestKey("who", str)
+"""Whose call it is, as soon as that is known: also of those who have no role."""
 
 
 async def authenticate(request: web.Request, context: Context) -> Principal:
@@ -28,8 +34,27 @@ async def authenticate(request: web.Request, context: Context) -> Principal:
         if token.has_expired(utc_now()):
             raise _unauthorized(request, f'the token "{token.name}" expired on {token.expires_at}')
         _note_use(context, token)
-        return Principal(token.name, Role[token.role.upper()])
-    raise _failed(request, context)
+        principal = Principal(token.name, Role[token.role.upper()])
+    elif context.provider is not None and may_be_jwt(secret):
+        principal = await _of_provider(request, context, context.provider, secret)
+    else:
+        raise _failed(request, context)
+    request[WHO] = principal.name
+    return principal
+
+
+async def _of_provider(request: web.Request, context: Context, provider: Provider, secret: str) -> Principal:
+    try:
+        return await provider.principal(secret)
+    except NotOursError as error:
+        raise (
+            _failed(request, context, error.detail) if error.guess else _unauthorized(request, error.detail)
+        ) from error
+    except NoRoleError as error:
+        request[WHO] = error.name
+        raise ProblemError(403, error.detail) from error
+    except NoKeysError as error:
+        raise ProblemError(503, "the identity provider's keys cannot be had, so its tokens cannot be judged") from error
 
 
 def _failed(request: web.Request, context: Context, why: str = "") -> ProblemError:

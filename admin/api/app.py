@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler as WebHandler
 
-from admin.api.access import SAFE, authenticate
+from admin.api.access import SAFE, WHO, authenticate
 from admin.api.call import Call
 from admin.api.operations import OPERATIONS, Operation
 from admin.api.problems import ProblemError, of_http, of_refusal, response
@@ -79,14 +79,14 @@ async def _identify(request: web.Request) -> None:
 
 async def _refuse(request: web.Request, problem: ProblemError) -> web.Response:
     """The audit log gets it where somebody tried to change something. A dry run is a question, for those who may ask it."""
-    principal, resource = request.get(_PRINCIPAL), request.match_info.route.resource
+    who, resource = request.get(WHO), request.match_info.route.resource
     changes = resource is not None and (request.method, resource.canonical) in _CHANGES
     asks = problem.status != 403 and request.query.get("dry_run", "false") != "false"
-    if principal is not None and changes and problem.status in _AUDITED and not asks:
+    if who is not None and changes and problem.status in _AUDITED and not asks:
         context = request.app[CONTEXT]
         route = request.match_info.get("route")
         call = RefusedCall(
-            principal.name,
+            who,
             request.method,
             request.rel_url.raw_path,
             route if route in context.gateway.config.routes else None,

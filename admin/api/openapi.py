@@ -19,7 +19,7 @@ _MEANING = {
     201: "made",
     400: "the body cannot be read",
     401: "no token, an unknown one, or one that has expired",
-    403: "the token's role is too low",
+    403: "the token's role is too low, or it gives none",
     404: "no such route, or nothing of that name or id",
     408: "the body did not come in time",
     409: "the present state does not allow it",
@@ -53,7 +53,11 @@ def openapi(version: str) -> dict[str, Any]:
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "a token of this gateway's, or with `admin.oidc` a JWT of the identity provider's",
+                },
                 "basic": {
                     "type": "http",
                     "scheme": "basic",
@@ -119,8 +123,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     }
     refusals = set(operation.refusals)
     if operation.role is not None:
-        refusals |= {401, 422, 429}
-        refusals |= {403} if operation.role > Role.VIEWER else set()
+        refusals |= {401, 403, 422, 429, 503}
     if operation.body is not None or operation.takes:
         refusals |= {400, 408, 413, 415}
     for status in sorted(refusals):

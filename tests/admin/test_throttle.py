@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from admin import throttle as throttle_module
-from admin.refused_calls import Allowance
+from admin.allowance import Allowance
 from admin.throttle import FAILURES, WINDOW, Throttle, Verdict, network_of
 
 
