@@ -12,6 +12,7 @@ from admin.gateway import Gateway
 from admin.logs import Logger
 from admin.rates import Rates
 from admin.refused_calls import RefusedCalls
+from admin.rollout.loop import Rollouts
 from admin.startup import Settings
 from admin.state.store import Store
 from admin.throttle import Throttle
@@ -39,6 +40,7 @@ class Context:
     tokens: Tokens
     rates: Rates
     diffs: Diffs
+    rollouts: Rollouts
     settings: Settings
     log: Logger
     started_at: float

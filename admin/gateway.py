@@ -38,6 +38,7 @@ from routing.snapshot import Snapshot
 
 ROUTE = "route"
 UPSTREAM = "upstream"
+ROLLOUT = "rollout"
 DOCUMENT: Key = ("config", "document")
 
 

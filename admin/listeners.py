@@ -167,6 +167,11 @@ def adopt_sockets(config: Config, workers: int, inherited: list[socket.socket]) 
     return slots
 
 
+def addresses_of(slots: list[WorkerSockets]) -> tuple[str, ...]:
+    """Those listened on, in the order of `listen`, with the ports that were chosen."""
+    return tuple(listener.address for listener in slots[0].listeners)
+
+
 def _settings(listen: Listen, sock: socket.socket) -> ListenerSettings:
     host, port = sock.getsockname()[:2]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -78,6 +78,8 @@ class RouteState:
     shadow: LiveShadow | None = None
     since: int = 0
     judged: bool = False
+    smoke: tuple[str, bytes] | None = None
+    """Not kept: smoke tests that were under way when the process died begin anew."""
 
     def overlay(self, route: str) -> Live:
         """What a worker needs of it: neither stamps nor fingerprints."""
@@ -87,6 +89,7 @@ class RouteState:
             shadow=None if self.shadow is None else shadowing(route, self.shadow.shadow),
             since=self.since,
             judged=self.judged,
+            smoke=self.smoke,
         )
 
     def to_json(self) -> dict[str, Any]:

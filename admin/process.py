@@ -41,6 +41,7 @@ from proxy.tasks import spawn
 
 if TYPE_CHECKING:
     from admin.health import HealthChecks
+    from admin.rollout.loop import Rollouts
     from admin.server import Server
     from admin.startup import Settings, Started
 
@@ -61,6 +62,7 @@ class AdminProcess:
         self._started: Started | None = None
         self.server: Server | None = None
         self._checks: HealthChecks | None = None
+        self._rollouts: Rollouts | None = None
         self._ending = asyncio.Event()
         self._patience = LAST_CHANCE_SECONDS
         """Seconds that pending writes get at the end."""
@@ -106,6 +108,7 @@ class AdminProcess:
         if not receipt.applied:
             self._log.error("not every worker has taken the configuration", receipt=receipt.to_json())
         from admin.health import HealthChecks
+        from admin.rollout.loop import begin_rollouts
         from admin.server import ServeError, Server
 
         in_force = self._in_force.result()
@@ -114,7 +117,9 @@ class AdminProcess:
         try:
             if started.pending is not None:
                 await started.gateway.journal.keep(started.pending)
-            self.server = await Server.start(started, self._settings, self._rates, self._diffs, self._log)
+            self._rollouts = rollouts = begin_rollouts(started.gateway, self._rates, self._diffs, self._log)
+            rollouts.take_up(started.rollouts)
+            self.server = await Server.start(started, self._settings, self._rates, self._diffs, rollouts, self._log)
         except ServeError as error:
             raise StartError(str(error)) from error
 
@@ -123,6 +128,8 @@ class AdminProcess:
             self._checks.stop()
         if self.server is not None:
             await self.server.stop()
+        if self._rollouts is not None:
+            await self._rollouts.stop()
         if self._started is not None:
             await self._started.gateway.journal.close(self._patience)
             await self._diffs.close(self._patience)
@@ -140,6 +147,8 @@ class AdminProcess:
             case Stats():
                 self._rates.add(message)
                 self._diffs.received(message)
+                if self._rollouts is not None:
+                    self._rollouts.counted(message.arms)
             case DiffReport() | DiffsWanted():
                 self._diffs.received(message)
             case Published() if self._started is not None:

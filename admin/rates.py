@@ -160,6 +160,16 @@ class Rates:
                 found[upstream] = found.get(upstream, 0) + int(value)
         return found
 
+    def in_flight_at(self, upstream: str) -> dict[str, int]:
+        """Likewise by endpoint, of one upstream."""
+        found: dict[str, int] = {}
+        for name, value in self.gauges().items():
+            metric, _, labels = name.partition(" ")
+            of_upstream, _, endpoint = labels.partition(" ")
+            if metric == "endpoint_in_flight" and of_upstream == upstream:
+                found[endpoint] = int(value)
+        return found
+
     def ejected(self) -> frozenset[tuple[str, str]]:
         """(upstream, endpoint) of those that every worker has ejected, from the gauges `endpoint_ejected UPSTREAM ENDPOINT`."""
         found = set()

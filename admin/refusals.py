@@ -64,6 +64,14 @@ class TokenStandsError(RefusedError):
     """The tokens there are do not allow it."""
 
 
+class BusyError(RefusedError):
+    """The route can't begin a rollout now."""
+
+
+class OutOfTurnError(RefusedError):
+    """The rollout is in a state in which that can't be done, or there is none."""
+
+
 class BadConfigError(RefusedError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)

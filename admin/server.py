@@ -20,6 +20,7 @@ from admin.jwks import Keys, source_of
 from admin.logs import Logger
 from admin.oidc import Provider
 from admin.rates import Rates
+from admin.rollout.loop import Rollouts
 from admin.startup import Settings, Started
 from admin.state.opening import kept_aside
 from admin.state.store import StoreError, StoreUnusableError
@@ -39,14 +40,18 @@ class Server:
         self._tls = tls
 
     @classmethod
-    async def start(cls, started: Started, settings: Settings, rates: Rates, diffs: Diffs, log: Logger) -> Server:
+    async def start(
+        cls, started: Started, settings: Settings, rates: Rates, diffs: Diffs, rollouts: Rollouts, log: Logger
+    ) -> Server:
         """Raises ServeError."""
         admin = started.gateway.config.admin
         try:
             tokens = await bootstrap(started.store, started.folder)
         except (StoreError, StoreUnusableError, OSError) as error:
             raise ServeError(f"the admin token cannot be made: {error}") from error
-        context = Context(started.gateway, started.store, tokens, rates, diffs, settings, log, _gateway_started())
+        context = Context(
+            started.gateway, started.store, tokens, rates, diffs, rollouts, settings, log, _gateway_started()
+        )
         context.kept_aside = kept_aside(started.folder)
         if admin.oidc is not None:
             keys = Keys(source_of(admin.oidc.jwks), log, asyncio.get_running_loop().time)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from admin.audit import Auditor, Intent
 from admin.clock import utc_now
@@ -15,7 +16,7 @@ from admin.diffs import Diffs
 from admin.document import Document, digest, from_file, from_kept
 from admin.endpoints import AS_LISTED, UpstreamState
 from admin.endpoints import of_overlay as of_endpoints
-from admin.gateway import DOCUMENT, ROUTE, UPSTREAM, Gateway, Laid, adoption, begun, compile_document, lay
+from admin.gateway import DOCUMENT, ROLLOUT, ROUTE, UPSTREAM, Gateway, Laid, adoption, begun, compile_document, lay
 from admin.live import UNCHANGED, RouteState, Stamp, of_overlay
 from admin.logs import Logger
 from admin.publisher import Publisher
@@ -53,6 +54,8 @@ class Started:
     store: Store
     folder: Path
     pending: Change | None
+    rollouts: dict[str, Any]
+    """As they were kept, by route."""
 
 
 def _make_folder(folder: Path) -> None:
@@ -108,7 +111,8 @@ async def start(
     publisher = Publisher(facts["node"], send)
     gateway, pending = _gateway(laid, loaded, base, facts, publisher, journal, diffs, log)
     diffs.open(diff_store, found, begun(laid, laid.document.config.routes))
-    return Started(gateway, publisher, store, folder, pending)
+    rollouts = {name: kept.value for (scope, name), kept in loaded.states.items() if scope == ROLLOUT}
+    return Started(gateway, publisher, store, folder, pending, rollouts)
 
 
 async def _found(store: DiffStore, log: Logger) -> dict[str, KeptDiffs]:

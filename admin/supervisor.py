@@ -23,7 +23,7 @@ from pathlib import Path
 from admin.broadcast import Broadcast, Round
 from admin.child import Child, shadow_state, tell, worker_states
 from admin.crash_loops import CrashLoops
-from admin.listeners import WorkerSockets
+from admin.listeners import WorkerSockets, addresses_of
 from admin.log_line import say
 from admin.systemd import Notifier
 from admin.upgrade import LeftOver, become, fit
@@ -218,6 +218,7 @@ class Supervisor:
                 shadow_state(self._shadow, self._shadow_restarts),
                 self._crash_loops.crashing(),
                 self._leaving,
+                addresses_of(self._slots),
             )
         )
 
@@ -334,8 +335,7 @@ class Supervisor:
     def _check_running(self) -> None:
         if self._phase is Phase.STARTING and self._admin_ready and all(c.ready for c in self._workers.values()):
             self._phase = Phase.RUNNING
-            addresses = [listener.address for listener in self._slots[0].listeners]
-            say("info", "serving", addresses=addresses, workers=len(self._workers), pid=os.getpid())
+            say("info", "serving", addresses=addresses_of(self._slots), workers=len(self._workers), pid=os.getpid())
             self._notifier.serving()
             self._ensure_shadow()
 

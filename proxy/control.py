@@ -220,13 +220,14 @@ class ShadowState:
 class Workers:
     """supervisor -> admin: the workers, and the shadow process where there is one; sent whenever one of them starts, is ready or
     dies. `restarts` counts the workers' since the start; `crashing` are the processes that die again and again, with how often in
-    a row; `draining` once the gateway has been told to stop."""
+    a row; `draining` once the gateway has been told to stop; `addresses` those that it listens on, in the order of `listen`."""
 
     workers: tuple[WorkerState, ...]
     restarts: int
     shadow: ShadowState | None = None
     crashing: dict[str, int] = field(default_factory=dict)
     draining: bool = False
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,23 @@ not hide an unknown upstream in another. What the taking out itself would cause 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import get_args, get_origin
+from typing import TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from routing.check import Finding, findings, shadow_problems
+from routing.check_rollout import rollout_problems
 from routing.config import FORM, LIST, TEXT, Config, Shadow
+from routing.config_rollout import Rollout
 from routing.config_types import NAME_PATTERN
 from routing.document import ConfigError, Document, Loc, Problem, of_tree, path_text, read, suggestion
 
 _ROUNDS = 50
+M = TypeVar("M", bound=BaseModel)
 
 
 def load_text(text: str, environ: Mapping[str, str], source: str = "") -> Config:
@@ -71,21 +74,33 @@ def _load(document: Document, source: str) -> Config:
 
 def load_shadow(tree: Mapping[str, object], stable: str | None, upstreams: Collection[str]) -> Shadow:
     """A shadow of live keys laid over declared ones. Raises ConfigError with every problem, by its place in the shadow."""
+    return _section(Shadow, "shadow", tree, lambda shadow: shadow_problems(shadow, stable, upstreams))
+
+
+def load_rollout(
+    tree: Mapping[str, object], stable: str | None, upstreams: Collection[str], *, sticky: bool
+) -> Rollout:
+    """A plan that was brought instead of the route's own. Likewise."""
+    return _section(Rollout, "rollout", tree, lambda plan: rollout_problems(plan, stable, sticky, upstreams))
+
+
+def _section(model: type[M], key: str, tree: Mapping[str, object], across: Callable[[M], Iterable[Finding]]) -> M:
+    """What the document has under that key of a route, brought by itself."""
     try:
-        shadow = Shadow.model_validate(tree)
+        section = model.model_validate(tree)
     except ValidationError as error:
         found: list[Finding] = []
         for details in error.errors(include_url=False):
             loc = _place(details)
             if details["type"] == "extra_forbidden":
-                close = get_close_matches(str(loc[-1]), _keys_at(("routes", "", "shadow", *loc[:-1])), 1, 0.6)
+                close = get_close_matches(str(loc[-1]), _keys_at(("routes", "", key, *loc[:-1])), 1, 0.6)
                 found.append((loc, f"unknown key{f', did you mean {close[0]!r}?' if close else ''}"))
             else:
                 found.append((loc, _plain(details)))
     else:
-        found = list(shadow_problems(shadow, stable, upstreams))
+        found = list(across(section))
         if not found:
-            return shadow
+            return section
     raise ConfigError([Problem(path_text(loc), None, message) for loc, message in found])
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from routing.addresses import Networks
-from routing.conditions import Condition
+from routing.conditions import Condition, Exact, HeaderCondition
 from routing.geo import GeoSource
 from routing.match import Match, MatchTable
 from routing.rate import RateLimit
@@ -182,7 +182,8 @@ class Live:
 
     `weights` None means the declared ones. A name given a weight of 0 here is closed: rules don't send there either.
     `shadow` None means the declared shadow, or none; `since` is the revision at which its diffs were last started afresh.
-    `judged` while a rollout of the route is under way: workers count what it is judged by (proxy/arms.py).
+    `judged` while a rollout of the route is under way: workers count what it is judged by (proxy/arms.py). `smoke` is an upstream
+    and a secret: requests that show it in SMOKE_FIELD go there, before all rules.
     """
 
     weights: tuple[tuple[str, float], ...] | None = None
@@ -190,9 +191,13 @@ class Live:
     shadow: Shadowing | None = None
     since: int = 0
     judged: bool = False
+    smoke: tuple[str, bytes] | None = None
 
 
 AS_DECLARED = Live()
+SMOKE_FIELD = b"x-headgate-smoke"
+_SMOKE_RULE = -2
+"""The number of no rule that is written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +348,10 @@ def _lay(index_of: Mapping[str, int], route: Route, live: Live) -> Route:
     rules = route.declared_rules
     if closed:
         rules = tuple(opened for rule in rules if (opened := _without(rule, closed)) is not None)
+    if live.smoke is not None and live.smoke[0] in index_of:
+        name, secret = live.smoke
+        only = Split((index_of[name],), (1,), (0,))
+        rules = (Rule(_SMOKE_RULE, (HeaderCondition(SMOKE_FIELD, Exact(frozenset({secret}))),), only), *rules)
     shadow = route.declared_shadow if live.shadow is None else live.shadow
     if shadow is not None and shadow.since != live.since:
         shadow = replace(shadow, since=live.since)

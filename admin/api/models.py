@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from admin.api.rollout_shape import RolloutShape
+
 
 class Body(BaseModel):
     """Of a request: a key that does not exist is an error, not ignored."""
@@ -183,7 +185,7 @@ class RouteAnswer(Answer):
     sticky: dict[str, JsonValue] | None
     rules: list[JsonValue]
     shadow: RouteShadow | NoShadow
-    rollout: None
+    rollout: RolloutShape | None = Field(description="under way, or the last one")
     upstreams: dict[str, RouteUpstream]
     revision: int
 

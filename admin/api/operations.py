@@ -16,6 +16,8 @@ from admin.api import (
     models,
     pages,
     reading,
+    rollout_models,
+    rollouts,
     shadow_models,
     shadows,
     token_models,
@@ -23,6 +25,7 @@ from admin.api import (
 )
 from admin.api.call import Call, Raw, Reply
 from admin.auth import Role
+from admin.rollout.commands import Command
 
 Handler = Callable[[Call], Awaitable[Reply | Raw]]
 
@@ -73,6 +76,7 @@ def _change(
 ONE_CUTBACK = "/v1/routes/{route}/cutback"
 SHADOW = "/v1/routes/{route}/shadow"
 DIFFS = "/v1/routes/{route}/diffs"
+ROLLOUT = "/v1/routes/{route}/rollout"
 ENDPOINTS = "/v1/upstreams/{upstream}/endpoints"
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -194,6 +198,35 @@ OPERATIONS: tuple[Operation, ...] = (
         shadow_models.ShadowAnswer,
         shadow_models.IgnoreBody,
         (404, 409),
+    ),
+    Operation(
+        "GET",
+        ROLLOUT,
+        rollouts.get_rollout,
+        "the rollout under way, or the last one",
+        rollout_models.RolloutAnswer,
+        refusals=(404,),
+    ),
+    _change(
+        "POST",
+        ROLLOUT,
+        rollouts.post_rollout,
+        "begin the route's own rollout, or another",
+        rollout_models.RolloutAnswer,
+        rollout_models.RolloutBody,
+        (404, 409),
+    ),
+    *(
+        _change(
+            "POST",
+            f"{ROLLOUT}/{what.value}",
+            rollouts.telling(what),
+            f"{what.value} the rollout",
+            rollout_models.RolloutAnswer,
+            rollout_models.PromoteBody if what is Command.PROMOTE else rollout_models.CommandBody,
+            (404, 409),
+        )
+        for what in Command
     ),
     Operation(
         "GET", "/v1/upstreams", endpoints.get_upstreams, "upstreams, endpoints, health", endpoint_models.UpstreamsAnswer

@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from admin.live import FieldError
 from admin.refusals import (
     BadConfigError,
+    BusyError,
     InvalidFieldsError,
     NoShadowError,
     NothingLiveError,
     NothingToRestoreError,
+    OutOfTurnError,
     RefusedError,
     StaleMatchError,
     TokenStandsError,
@@ -54,6 +56,8 @@ _REFUSALS: dict[type[Exception], int] = {
     NothingToRestoreError: 409,
     NothingLiveError: 409,
     NoShadowError: 409,
+    BusyError: 409,
+    OutOfTurnError: 409,
     TokenStandsError: 409,
     StaleMatchError: 412,
     InvalidFieldsError: 422,

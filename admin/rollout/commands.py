@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import assert_never
 
-from admin.refusals import RefusedError
+from admin.refusals import OutOfTurnError
 from admin.rollout.actions import Action, Event, GoBack, Judge, Tell
 from admin.rollout.machine import Outcome, leave, promote, undone
 from admin.rollout.plan import Replace
@@ -20,10 +20,6 @@ class Command(Enum):
     PROMOTE = "promote"
     SKIP = "skip"
     ABORT = "abort"
-
-
-class OutOfTurnError(RefusedError):
-    """The rollout is in a state in which that can't be done."""
 
 
 def command(state: RolloutState, what: Command, by: str, upstream: str = "") -> Outcome:

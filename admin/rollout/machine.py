@@ -56,11 +56,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What has become known since the last step. `closed` says why the schedule lets no stage begin now. For a Replace: `idle`,
-    whether no request is under way at its endpoints, and `healthy`, whether all of them pass their checks."""
+    """What has become known since the last step. `failed` counts the client requests that its upstreams have failed so far;
+    `closed` says why the schedule lets no stage begin now. For a Replace: `idle`, whether no request is under way at its endpoints,
+    and `healthy`, whether all of them pass their checks."""
 
     verdict: Verdict = NOTHING_SEEN
     answers: tuple[Answer, ...] = ()
+    failed: int = 0
     closed: str = ""
     idle: bool = False
     healthy: bool = False
@@ -76,7 +78,7 @@ def step(state: RolloutState, seen: Seen, now: float) -> Outcome:
     if state.status.ended:
         return state, ()
     elapsed = min(now - state.at, LONGEST_GAP) if state.at else 0.0
-    state = replace(state, at=now, verdict=seen.verdict, gates=_answered(state.gates, seen.answers))
+    state = replace(state, at=now, verdict=seen.verdict, failed=seen.failed, gates=_answered(state.gates, seen.answers))
     if seen.verdict.kind is Kind.REGRESSION and not state.excused and state.phase in _JUDGED:
         return _fail(state, seen.verdict.sentence)
     if state.status is not Status.RUNNING:
@@ -239,6 +241,9 @@ def _fail(state: RolloutState, why: str) -> Outcome:
     if policy == "pause" or state.plan.replaces:
         paused = replace(state, status=Status.PAUSED, excused=True, reason=why)
         return paused, (Tell(Event.PAUSED),)
+    if state.moved:
+        failures = f"{state.failed} client request{' had' if state.failed == 1 else 's had'} failed"
+        why = f"{why}; cut back {state.held:.0f} s after the step began; {failures}"
     ended = replace(state, status=Status.CUT_BACK, reason=why, weight=0.0)
     back: Action = CutBack() if state.moved else GoBack()
     return ended, (*undone(state), back, Tell(Event.CUT_BACK))

@@ -15,8 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from routing.config_rollout import Rollout
+from routing.config_rollout import Rollout, Step
 from routing.config_rollout import Smoke as SmokeCheck
+
+MAX_ERROR_RATE = 0.05
+"""Where stable has no traffic to compare with, and the plan says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +119,26 @@ def plan_of(declared: Rollout, stable: str, endpoints: Sequence[str]) -> Plan:
         stages.append(Shadowed(declared.to[0], gate.percent, gate.pairs, gate.hold))
     match declared.pattern:
         case "canary":
-            stages += [Traffic(step.weight, step.hold, step.max_error_rate, step.approval) for step in declared.steps]
+            stages += [_traffic(step, len(declared.to), step.approval) for step in declared.steps]
         case "ab":
-            stages += [Traffic(step.weight, step.hold, step.max_error_rate, approval=True) for step in declared.steps]
+            stages += [_traffic(step, len(declared.to), approval=True) for step in declared.steps]
         case "blue_green":
             if declared.approval:
                 stages.append(Approval(f"switch to {declared.to[0]}"))
-            stages.append(Traffic(100.0, declared.watch, declared.max_error_rate))
+            stages.append(Traffic(100.0, declared.watch, declared.max_error_rate or MAX_ERROR_RATE))
         case "rolling" | "recreate":
             size = declared.batch if declared.pattern == "rolling" else len(endpoints)
             for start in range(0, len(endpoints), size):
                 batch = tuple(endpoints[start : start + size])
-                stages.append(Replace(declared.to[0], batch, declared.watch, declared.max_error_rate))
+                limit = declared.max_error_rate or MAX_ERROR_RATE
+                stages.append(Replace(declared.to[0], batch, declared.watch, limit))
         case _:
             assert_never(declared.pattern)
     return Plan(declared, stable, declared.to, tuple(stages))
+
+
+def _traffic(step: Step, upstreams: int, approval: bool) -> Traffic:
+    limit = step.max_error_rate
+    if limit is None and step.weight * upstreams >= 100.0:
+        limit = MAX_ERROR_RATE
+    return Traffic(step.weight, step.hold, limit, approval)

@@ -54,7 +54,7 @@ class Gate:
 class RolloutState:
     """`number` counts the route's rollouts. `at` is the machine time of the last step, 0 where it has just begun or been taken up
     again. `moved` is whether it has moved anybody's traffic, `excused` whether a regression of this stage has been dealt with
-    already, `failed_requests` how many client requests its upstreams have failed."""
+    already, `failed` how many client requests its upstreams have failed."""
 
     route: str
     number: int
@@ -65,6 +65,7 @@ class RolloutState:
     stage: int = 0
     phase: Phase = Phase.ENTERING
     held: float = 0.0
+    failed: int = 0
     at: float = 0.0
     weight: float = 0.0
     moved: bool = False
@@ -94,6 +95,7 @@ class RolloutState:
             "stage": self.stage,
             "phase": self.phase.value,
             "held": self.held,
+            "failed": self.failed,
             "weight": self.weight,
             "moved": self.moved,
             "approved": self.approved,
@@ -118,6 +120,7 @@ class RolloutState:
             min(kept["stage"], len(plan.stages) - 1),
             Phase(kept["phase"]),
             kept["held"],
+            kept["failed"],
             0.0,
             kept["weight"],
             kept["moved"],

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admin.refusals import OutOfTurnError
 from admin.rollout.actions import (
     Ask,
     Copy,
@@ -22,7 +23,7 @@ from admin.rollout.actions import (
     StopCopies,
     Tell,
 )
-from admin.rollout.commands import Command, OutOfTurnError, command
+from admin.rollout.commands import Command, command
 from admin.rollout.machine import Answer, interfered
 from admin.rollout.state import Phase, RolloutState, Status
 from admin.rollout.verdict import Verdict
@@ -87,8 +88,9 @@ def test_time_that_nobody_watched_is_not_held() -> None:
 def test_a_regression_cuts_back_and_says_why() -> None:
     driven = Driven(canary())
     driven.run(70)
-    assert driven.see(WORSE) == [CutBack(), Tell(Event.CUT_BACK)]
-    assert (driven.state.status, driven.state.reason) == (Status.CUT_BACK, WORSE.sentence)
+    assert driven.see(WORSE, failed=12) == [CutBack(), Tell(Event.CUT_BACK)]
+    why = f"{WORSE.sentence}; cut back 8 s after the step began; 12 client requests had failed"
+    assert (driven.state.status, driven.state.reason) == (Status.CUT_BACK, why)
     assert driven.run(100) == []
 
 
@@ -164,7 +166,7 @@ def test_a_query_is_asked_each_interval_and_fails_after_so_many_failures() -> No
     driven.see(OK, Answer("prometheus orders", False, "orders is 0, below 1"))
     driven.run(10)
     assert driven.see(OK, Answer("prometheus orders", False, "orders is 0, below 1"))[0] == CutBack()
-    assert driven.state.reason == "orders is 0, below 1"
+    assert driven.state.reason.startswith("orders is 0, below 1; cut back 3")
 
 
 def test_a_query_without_an_answer_holds_and_fails_nothing() -> None:
