@@ -49,7 +49,7 @@ NEVER_LISTED = frozenset(
     }
 )
 
-REQUEST_SPECIALS = HOP_BY_HOP | {b"host", b"content-length", b"forwarded", b"via"}
+REQUEST_SPECIALS = HOP_BY_HOP | {b"host", b"content-length", b"forwarded", b"via", b"x-real-ip"}
 # Forwarded as they came, but looked at on the way.
 REQUEST_WATCHED = frozenset({b"cookie", b"expect", b"max-forwards", b"traceparent", b"x-request-id"})
 REQUEST_PREFIXES = (b"x-forwarded-", b"x-headgate-")
@@ -69,6 +69,7 @@ FORBIDDEN_TRAILERS = HOP_BY_HOP | {
     b"host",
     b"set-cookie",
     b"trailer",
+    b"x-real-ip",
 }
 
 # Spellings are remembered up to this many; a flood of invented names then starts the memory afresh. Longer ones never are.

@@ -20,6 +20,7 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 # SOURCE is Icecast's: llhttp lets ICE/1.0 pass behind it as if it were HTTP.
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"SOURCE"})
 # What is written anew. A proxy's word for a client's certificate is never passed on: only what was verified here.
+_SAYS_WHO = (b"forwarded", b"x-real-ip")  # beside X-Forwarded-*
 _OWN_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-client-cert"})
 _MAX_FORWARDS = frozenset({b"max-forwards"})
 _VIA = b"1.1 headgate"
@@ -208,6 +209,6 @@ def _forwarded(message: RequestMessage, forwarding: bytes, trusted_peer: str) ->
     lines += [
         b"%b: %b" % (name.title(), value)
         for name, value in fields.items()
-        if name == b"forwarded" or (name.startswith(b"x-forwarded-") and name not in _OWN_FORWARDED)
+        if name in _SAYS_WHO or (name.startswith(b"x-forwarded-") and name not in _OWN_FORWARDED)
     ]
     return lines

@@ -188,6 +188,7 @@ def test_fields_of_the_gateway_are_added_for_a_client_nobody_vouches_for() -> No
             b"X-Forwarded-Proto: https",
             b"X-Forwarded-Host: evil",
             b"X-Forwarded-Port: 1",
+            b"X-Real-IP: 1.1.1.1",
             b"Forwarded: for=1.1.1.1",
             b"X-Headgate-Flags: all",
             b"x-headgate-upstream: canary",
@@ -199,7 +200,7 @@ def test_fields_of_the_gateway_are_added_for_a_client_nobody_vouches_for() -> No
     assert head.all("Via") == ["1.1 headgate"]
     assert UUID.match(head.get("X-Request-Id") or "")
     assert TRACE.match(head.get("traceparent") or "")
-    assert not {"forwarded", "x-forwarded-port"} & {name.lower() for name in head.names}
+    assert not {"forwarded", "x-forwarded-port", "x-real-ip"} & {name.lower() for name in head.names}
     assert not any(name.lower().startswith("x-headgate") for name in head.names)
 
 
@@ -219,6 +220,7 @@ def test_fields_of_a_trusted_proxy_are_continued() -> None:
         b"X-Forwarded-Proto: https",
         b"X-Forwarded-Host: public.example",
         b"X-Forwarded-Port: 443",
+        b"X-Real-IP: 1.1.1.1",
         b"Forwarded: for=1.1.1.1",
         b"Via: 1.1 front",
     )
@@ -228,6 +230,7 @@ def test_fields_of_a_trusted_proxy_are_continued() -> None:
     assert head.all("X-Forwarded-Host") == ["public.example"]
     assert head.all("X-Forwarded-Port") == ["443"]
     assert head.all("Forwarded") == ["for=1.1.1.1"]
+    assert head.all("X-Real-IP") == ["1.1.1.1"]
     assert head.all("Via") == ["1.1 front, 1.1 headgate"]
 
 
