@@ -27,6 +27,8 @@ from admin.state.store import StoreError, StoreUnusableError
 from routing.config_admin import Admin
 
 URL_FILE = "admin.url"
+# Tokens of identity providers that list the groups of somebody who is in many.
+_LONGEST_FIELD = 32 * 1024
 
 
 class ServeError(Exception):
@@ -58,7 +60,13 @@ class Server:
             context.provider = Provider(admin.oidc, keys, log)
         tls = _tls(admin)
         listener = _listen(admin)
-        runner = web.AppRunner(make_app(context), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            make_app(context),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            max_field_size=_LONGEST_FIELD,
+        )
         await runner.setup()
         await web.SockSite(runner, listener, ssl_context=tls).start()
         url = _url(admin, listener)

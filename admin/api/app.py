@@ -26,6 +26,7 @@ _CHANGES = frozenset(
     for operation in OPERATIONS
     if operation.method not in SAFE and operation.role is not None and operation.role > Role.VIEWER
 )
+_TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})  # as pydantic reads a query
 # Of changes, what the audit log has of those that were refused: who may not, and what can't be done. Not what can't be read.
 _AUDITED = frozenset({403, 404, 409, 412, 422})
 NOBODY = Principal("", Role.VIEWER)
@@ -81,7 +82,7 @@ async def _refuse(request: web.Request, problem: ProblemError) -> web.Response:
     """The audit log gets it where somebody tried to change something. A dry run is a question, for those who may ask it."""
     who, resource = request.get(WHO), request.match_info.route.resource
     changes = resource is not None and (request.method, resource.canonical) in _CHANGES
-    asks = problem.status != 403 and request.query.get("dry_run", "false") != "false"
+    asks = problem.status != 403 and request.query.get("dry_run", "").lower() in _TRUE
     if who is not None and changes and problem.status in _AUDITED and not asks:
         context = request.app[CONTEXT]
         route = request.match_info.get("route")

@@ -54,6 +54,14 @@ async def test_a_viewer_that_changes_is_in_it_under_their_name(plane: Plane) -> 
 
 
 @pytest.mark.parametrize(
+    ("said", "entries"), [("0", 1), ("no", 1), ("False", 1), ("1", 0), ("yes", 0), ("TRUE", 0), ("maybe", 1)]
+)
+async def test_only_what_is_a_dry_run_counts_as_one(plane: Plane, said: str, entries: int) -> None:
+    assert (await plane.call("DELETE", f"/v1/cutback?dry_run={said}")).status in (409, 422)
+    assert len(await refusals(plane)) == entries
+
+
+@pytest.mark.parametrize(
     ("method", "path", "options"),
     [
         ("PUT", WEIGHTS + "?dry_run=true", {"json": {"weights": {"blu": 1}}}),  # a question

@@ -190,6 +190,13 @@ async def test_a_header_of_any_shape_is_an_answer_and_no_failure(
     assert answer.status in (400, 401)  # 400: too long for a header field
 
 
+async def test_a_token_may_list_many_groups(plane: Plane, provider: IdentityProvider) -> None:
+    groups = [f"group-{number:04}" for number in range(1500)]
+    token = provider.token(roles=[*groups, "gw-ops"])
+    assert 16 * 1024 < len(token) < 32 * 1024
+    assert (await ask(plane, token)).status == 200
+
+
 async def test_a_rotated_key_holds_as_soon_as_a_token_names_it(plane: Plane, provider: IdentityProvider) -> None:
     now = 1000.0
     plane.context.provider.keys._clock = lambda: now
