@@ -33,6 +33,8 @@ from proxy.control import InFlight, Publish
 from routing.compile import compile_snapshot
 from routing.config import Config
 from routing.config_upstreams import Upstream
+from routing.document import ConfigError
+from routing.pages import read_pages
 from routing.pickling import dumps
 from routing.snapshot import Snapshot
 
@@ -71,7 +73,10 @@ class Outcome:
 
 def compile_document(document: Document, secret: bytes) -> Snapshot:
     """Raises ConfigError. Takes long for a large document: not for the loop, and not while a cutback would have to wait."""
-    return compile_snapshot(document.config, revision=0, secret=secret)
+    pages, wrong = read_pages(document.config)
+    if wrong:
+        raise ConfigError(wrong)
+    return compile_snapshot(document.config, revision=0, secret=secret, pages=pages)
 
 
 def lay(

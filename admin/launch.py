@@ -29,6 +29,7 @@ from routing.config import Config
 from routing.document import ConfigError
 from routing.geo import check_database
 from routing.load import load_file
+from routing.pages import read_pages
 
 # An admin process without a supervisor ends its calls (1 s) and has 5 s to store what is pending.
 LEFT_OVER_SECONDS = 10.0
@@ -107,6 +108,8 @@ def _file_problem(config: Config) -> str | None:
         problem = tls_problem(listen)
         if problem is not None:
             return f"listen[{number}].{problem}"
+    for wrong in read_pages(config)[1]:
+        return str(wrong)
     if config.geo.database is not None:
         problem = check_database(config.geo.database)
         if problem is not None:

@@ -16,7 +16,7 @@ from admin.diffs import Diffs
 from admin.document import Document, digest, from_file, from_kept
 from admin.endpoints import AS_LISTED, UpstreamState
 from admin.endpoints import of_overlay as of_endpoints
-from admin.gateway import DOCUMENT, ROLLOUT, ROUTE, UPSTREAM, Gateway, Laid, adoption, begun, compile_document, lay
+from admin.gateway import DOCUMENT, ROLLOUT, ROUTE, UPSTREAM, Gateway, Laid, adoption, begun, lay
 from admin.live import UNCHANGED, RouteState, Stamp, of_overlay
 from admin.logs import Logger
 from admin.publisher import Publisher
@@ -25,7 +25,9 @@ from admin.state.journal import Journal
 from admin.state.opening import kept_aside, open_state
 from admin.state.store import Change, Loaded, Store, StoreError, StoreUnusableError
 from proxy.control import InForce, Message
+from routing.compile import compile_snapshot
 from routing.document import ConfigError
+from routing.pages import read_pages
 from routing.snapshot import AS_DECLARED, DECLARED_ENDPOINTS
 
 # What the audit log says of a change that the workers have and the store has not.
@@ -102,7 +104,9 @@ async def start(
     document = _choose(settings, loaded, document, refused, log)
     base = _base(loaded, at_workers, log)
     found = await _found(diff_store, log)
-    laid = await asyncio.to_thread(_lay, document, base, facts, {name: kept.upstream for name, kept in found.items()})
+    laid = await asyncio.to_thread(
+        _lay, document, base, facts, {name: kept.upstream for name, kept in found.items()}, log
+    )
     for name, why in laid.dropped.items():
         log.warning("live state dropped", route=name, why=why)
     for name, why in laid.delisted.items():
@@ -201,9 +205,13 @@ def _base(loaded: Loaded, at_workers: InForce, log: Logger) -> Base:
     return Base(at_workers.revision, states, upstreams, tuple(taken))
 
 
-def _lay(document: Document, base: Base, facts: Mapping[str, str], compared: Mapping[str, str]) -> Laid:
+def _lay(document: Document, base: Base, facts: Mapping[str, str], compared: Mapping[str, str], log: Logger) -> Laid:
+    """A maintenance page that has gone since the gateway started is no reason for it to have no admin process."""
+    pages, wrong = read_pages(document.config)
+    for problem in wrong:
+        log.error("a maintenance page is left out", reason=str(problem))
     try:
-        compiled = compile_document(document, bytes.fromhex(facts["secret"]))
+        compiled = compile_snapshot(document.config, revision=0, secret=bytes.fromhex(facts["secret"]), pages=pages)
     except ConfigError as error:
         raise StartError(_one_line(error)) from error
     return lay(document, compiled, base.states, base.revision + 1, compared, base.upstreams)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from enum import Enum
+from http import HTTPStatus
 from math import ceil
 
 import orjson
 
+from routing.maintenance import Maintenance
 from routing.rate import RateLimit
 
 # Of every temporary refusal, unless it knows better.
@@ -72,6 +74,9 @@ REASONS: dict[int, bytes] = {
     505: b"HTTP Version Not Supported",
 }
 
+# Of a page, whose status people choose.
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+
 
 def rate_lines(limit: RateLimit, wait: float) -> bytes:
     """The fields of a 429: when to come again (RFC 9110 section 10.2.3) and what the limit is
@@ -94,22 +99,22 @@ def response(
     request_id: bytes = b"",
     extra: bytes = RETRY_AFTER,
     listener: bytes = b"",
+    page: Maintenance | None = None,
 ) -> bytes:
     """The whole response to a client for an error of the gateway's own: problem+json (RFC 9457). `extra` are the lines of a
-    429 or 503, `listener` those of every response over the client's listener, each ended by CRLF."""
-    reason = REASONS[kind.status]
-    body = orjson.dumps(
-        {
-            "type": "about:blank",
-            "title": reason.decode(),
-            "status": kind.status,
-            "kind": kind.label,
-            "detail": kind.detail,
-        }
-    )
+    429 or 503, `listener` those of every response over the client's listener, each ended by CRLF. A `page` stands in for status
+    and problem."""
+    if page is None:
+        status, content_type, reason = kind.status, b"application/problem+json", REASONS[kind.status]
+        problem = {"type": "about:blank", "title": reason.decode(), "status": status}
+        body = orjson.dumps({**problem, "kind": kind.label, "detail": kind.detail})
+    else:
+        status, content_type, body = page.status, page.content_type, page.body
+        reason = _PHRASES.get(status, b"")
+        extra = b"Retry-After: %d\r\n" % page.retry_after
     lines = [
-        b"HTTP/1.1 %d %b" % (kind.status, reason),
-        b"Content-Type: application/problem+json",
+        b"HTTP/1.1 %d %b" % (status, reason),
+        b"Content-Type: " + content_type,
         b"Content-Length: %d" % len(body),
         b"Date: " + formatdate(usegmt=True).encode(),  # RFC 9110 section 6.6.1: of this answer we are the origin
         b"X-Headgate-Error: " + kind.label.encode(),

@@ -27,6 +27,7 @@ from proxy.stats import NO_UPSTREAM
 from proxy.upstream import Caller, UpstreamConnection
 from routing.addresses import client_of
 from routing.decide import Decision, decide, decide_in, limited
+from routing.maintenance import Maintenance
 from routing.snapshot import RetryOn
 
 if TYPE_CHECKING:
@@ -283,10 +284,10 @@ class Exchange(Caller):
         else:
             self.refuse(kind)
 
-    def refuse(self, kind: ErrorKind, extra: bytes = errors.RETRY_AFTER) -> None:
-        """End in an answer of our own; no response may have been started. `extra`: see errors.response."""
+    def refuse(self, kind: ErrorKind, extra: bytes = errors.RETRY_AFTER, page: Maintenance | None = None) -> None:
+        """End in an answer of our own; no response may have been started. `extra`, `page`: see errors.response."""
         self.error = kind
-        self.status = kind.status
+        self.status = kind.status if page is None else page.status
         self.plane.stats.count("gateway_errors", kind.label)
         if not self.message.complete or self.plane.draining or self.plane.ending:
             self.close_client = True  # the rest of the body would be taken for a request
@@ -299,6 +300,7 @@ class Exchange(Caller):
                 request_id=self.message.request_id,
                 extra=extra,
                 listener=self.client.extra,
+                page=page,
             )
         )
         self.finish(reusable=False)

@@ -75,19 +75,20 @@ def _elsewhere(exchange: Exchange, pool: Pool | None, fresh: bool) -> Pool | Non
     """Where a request goes whose upstream has no endpoint in rotation (`pool` is None then) or no room: to stable's, if its route
     may go there. Without an endpoint there too, or no way there, it is what the upstream's `no_endpoints` says; without room it is
     refused. None where it has been."""
-    plane, decision, upstream = exchange.plane, exchange.decision, exchange.upstream
+    plane, decision, first = exchange.plane, exchange.decision, exchange.upstream
     assert decision is not None
-    route, full = decision.route, pool is not None
+    route, upstream, full = decision.route, first, pool is not None
     if upstream != route.stable and may_go(route, route.stable, decision):
         plane.stats.count("failovers", route.name)
-        if full or not plane.snapshot.upstreams[upstream].withdrawn():
+        if full or not plane.snapshot.upstreams[first].withdrawn():
             plane.arms.failed(exchange)
         exchange.upstream = upstream = route.stable
         pool, full = plane.upstreams.pick(upstream), False
     if pool is None and plane.snapshot.upstreams[upstream].no_endpoints is NoEndpoints.FAIL_OPEN:
         pool = plane.upstreams.fail_open(upstream)
     if pool is None:
-        exchange.refuse(ErrorKind.NO_ENDPOINT)
+        both = plane.snapshot.upstreams[first].withdrawn() and plane.snapshot.upstreams[upstream].withdrawn()
+        exchange.refuse(ErrorKind.NO_ENDPOINT, page=route.maintenance if both else None)
         return None
     if full or not _entered(exchange, pool, fresh):
         exchange.refuse(ErrorKind.OVERLOADED)

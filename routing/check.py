@@ -16,6 +16,7 @@ from routing.check_rollout import freeze_problems, rollout_problems
 from routing.config import Config
 from routing.config_upstreams import HealthCheck, Upstream
 from routing.document import Loc, Problem, suggestion
+from routing.pages import maintenance_findings
 from routing.shadowing import SAFE_METHODS
 from routing.snapshot import MOST_BREAKERS
 
@@ -172,6 +173,8 @@ def _route(loc: Loc, route: declared.Route, names: Collection[str]) -> Iterator[
         by = route.rate_limit.by
         if sum((bool(by.client_ip), by.header is not None, by.cookie is not None)) != 1:
             yield (*loc, "rate_limit", "by"), "needs exactly one of client_ip, header: NAME and cookie: NAME"
+    if route.maintenance is not None:
+        yield from maintenance_findings((*loc, "maintenance"), route.maintenance)
     for name, flag in route.flags.items():
         if flag.when is not None:
             yield from _when((*loc, "flags", name, "when"), flag.when)

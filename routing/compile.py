@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import ceil
 from urllib.parse import quote
 
 from xxhash import xxh3_64_intdigest
@@ -38,6 +39,7 @@ from routing.config_limits import Limits as LimitsSection
 from routing.config_limits import RateLimit as RateLimitSection
 from routing.document import ConfigError
 from routing.geo import GeoSource
+from routing.maintenance import Maintenance
 from routing.match import Match, MatchTable
 from routing.notation import endpoint
 from routing.rate import RateBy, RateLimit
@@ -68,14 +70,18 @@ _THIRTY_DAYS = 30 * 86400.0
 _PATH_BYTES = "/!$&'()*+,;=:@%-._~[]\"<>^`{|}\\"
 
 
-def compile_snapshot(config: Config, *, revision: int, secret: bytes) -> Snapshot:
-    """Raises ConfigError where `problems(config)` finds any. `secret` (16 to 64 bytes) signs sticky cookies."""
+def compile_snapshot(
+    config: Config, *, revision: int, secret: bytes, pages: Mapping[str, bytes] | None = None
+) -> Snapshot:
+    """Raises ConfigError where `problems(config)` finds any. `secret` (16 to 64 bytes) signs sticky cookies. `pages` are what
+    `read_pages` has found; a route whose page is not among them has none."""
     assert 16 <= len(secret) <= 64
     if found := problems(config):
         raise ConfigError(found)
     index_of = {name: index for index, name in enumerate(config.upstreams)}
     routes = tuple(
-        _route(index, name, route, index_of, secret) for index, (name, route) in enumerate(config.routes.items())
+        _route(index, name, route, index_of, secret, (pages or {}).get(name))
+        for index, (name, route) in enumerate(config.routes.items())
     )
     looked_at = [condition for route in routes for rule in route.rules for condition in rule.conditions]
     looked_at += [condition for route in routes for flag in route.flags for condition in flag.conditions]
@@ -138,7 +144,9 @@ def _upstream(index: int, name: str, upstream: config_upstreams.Upstream) -> Ups
     )
 
 
-def _route(index: int, name: str, route: declared.Route, index_of: Mapping[str, int], secret: bytes) -> Route:
+def _route(
+    index: int, name: str, route: declared.Route, index_of: Mapping[str, int], secret: bytes, page: bytes | None
+) -> Route:
     stable = stable_of(route)
     assert stable is not None
 
@@ -168,6 +176,7 @@ def _route(index: int, name: str, route: declared.Route, index_of: Mapping[str, 
         sticky=None if route.sticky is None else _sticky(route.sticky, secret),
         retry=None if route.retry is None else _retry(route.retry),
         rate_limit=None if route.rate_limit is None else _rate_limit(name, route.rate_limit),
+        maintenance=None if route.maintenance is None else _maintenance(route.maintenance, page),
         flags=tuple(
             Flag(
                 flag_name.encode(),
@@ -206,6 +215,13 @@ def _sticky(sticky: declared.Sticky, secret: bytes) -> Sticky:
     if sticky.header is not None:
         return Sticky(StickyBy.HEADER, sticky.header.lower().encode(), max_age, secret)
     return Sticky(StickyBy.CLIENT_IP, b"", max_age, secret)
+
+
+def _maintenance(maintenance: declared.Maintenance, page: bytes | None) -> Maintenance | None:
+    body = page if maintenance.body is None else maintenance.body.encode()
+    if body is None:
+        return None
+    return Maintenance(maintenance.status, ceil(maintenance.retry_after), maintenance.content_type.encode(), body)
 
 
 def _rate_limit(route: str, limit: RateLimitSection) -> RateLimit:

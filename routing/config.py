@@ -232,6 +232,16 @@ class Shadow(Model):
     compare: Compare = Compare()
 
 
+class Maintenance(Model):
+    """Exactly one of body and file."""
+
+    status: Annotated[int, Field(ge=400, le=599)] = 503
+    retry_after: PositiveSeconds = 30.0
+    content_type: Text = "text/html; charset=utf-8"
+    body: Text | None = None
+    file: Text | None = None
+
+
 class Flag(Model):
     percent: Percent
     when: When | None = None
@@ -250,6 +260,7 @@ class Route(Model):
     retry: Retry | None = None
     shadow: Shadow | None = None
     rate_limit: RateLimit | None = None
+    maintenance: Maintenance | None = None
     flags: dict[FieldName, Flag] = {}
     rollout: Rollout | None = None
     expose_upstream: Truth = False

@@ -13,6 +13,7 @@ from enum import Enum
 from routing.addresses import Networks
 from routing.conditions import Condition, Exact, HeaderCondition
 from routing.geo import GeoSource
+from routing.maintenance import Maintenance
 from routing.match import Match, MatchTable
 from routing.rate import RateLimit
 from routing.request import Request
@@ -223,6 +224,7 @@ class Route:
     shadow: Shadowing | None = None
     rate_limit: RateLimit | None = None
     judged: bool = False
+    maintenance: Maintenance | None = None
 
     def splits(self) -> set[Split]:
         return {self.split, *(rule.split for rule in self.rules)}

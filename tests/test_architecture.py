@@ -51,6 +51,7 @@ _ABOVE = (
     "config_upstreams",
     "document",
     "load",
+    "pages",
     "check",
     "check_admin",
     "check_listen",

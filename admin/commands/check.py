@@ -29,12 +29,17 @@ def check(
     from routing.check import warnings
     from routing.document import ConfigError
     from routing.load import load_file
+    from routing.pages import read_pages
 
     try:
         loaded = load_file(config, os.environ)
     except ConfigError as error:
         _report(config, error.problems, (), wants_json(ctx, as_json), "")
         raise typer.Exit(1) from None
+    _, unreadable = read_pages(loaded)
+    if unreadable:
+        _report(config, tuple(unreadable), (), wants_json(ctx, as_json), "")
+        raise typer.Exit(1)
     found = tuple(warnings(loaded, today=datetime.now(UTC).date()))
     routes, upstreams = counted(len(loaded.routes), "route"), counted(len(loaded.upstreams), "upstream")
     _report(config, (), found, wants_json(ctx, as_json), f"{config}: valid: {routes}, {upstreams}")

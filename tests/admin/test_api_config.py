@@ -314,3 +314,25 @@ async def test_a_document_that_workers_cannot_use_changes_nothing(plane: Plane) 
     assert (shop.declared_split.weights, shop.split.only) == ((19, 1), 0)
     cutback = await plane.call("POST", "/v1/routes/shop/cutback")
     assert (cutback.json["revision"], cutback.json["receipt"]["persisted"]) == (revision + 3, True)
+
+
+async def test_a_maintenance_page_is_read_with_its_document_and_one_that_cannot_be_read_is_refused(
+    start: Start, plane: Plane, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("one")
+    edit(plane.config, "stable: green", f"stable: green\n    maintenance: {{file: {page}}}")
+    for text in ("one", "two"):
+        page.write_text(text)
+        plane.config.write_text(plane.config.read_text() + "# edited\n")
+        assert (await reload(plane))["error"] is None
+        maintenance = plane.supervisor.snapshot().routes[2].maintenance
+        assert maintenance is not None
+        assert maintenance.body.decode() == text
+    page.unlink()
+    plane.config.write_text(plane.config.read_text() + "# edited\n")
+    assert "routes.rest.maintenance.file" in (await reload(plane))["error"]
+    assert plane.supervisor.snapshot().routes[2].maintenance == maintenance
+    plane.supervisor.close()
+    again = await start(FakeSupervisor())  # goes on without it
+    assert again.supervisor.snapshot().routes[2].maintenance is None

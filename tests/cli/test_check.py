@@ -95,3 +95,17 @@ def test_check_of_each_whole_configuration_in_the_documentation_finds_nothing(
         path.write_text(block)
         result = headgate("check", str(path))
         assert result.code == 0, result.out
+
+
+def test_check_of_a_maintenance_page_that_cannot_be_read_is_1(headgate: Headgate, tmp_path: Path) -> None:
+    path, page = tmp_path / "page.yaml", tmp_path / "page.html"
+    path.write_text(
+        "listen: [{address: 127.0.0.1:0}]\nupstreams: {blue: {endpoints: [http://127.0.0.1:1]}}\n"
+        f"routes:\n  shop:\n    stable: blue\n    maintenance: {{file: {page}}}\n"
+    )
+    result = headgate("check", str(path))
+    assert result.code == 1
+    problem = f"{path}:6: error: routes.shop.maintenance.file: cannot read {page}: No such file or directory"
+    assert result.out.splitlines() == [problem, f"{path}: not valid: 1 problem"]
+    page.write_text("<p>soon</p>")
+    assert headgate("check", str(path)).code == 0
