@@ -16,7 +16,7 @@ from admin.compiled import compiled_path
 from proxy.control import Channel, Heartbeat, Message, ShadowState, WorkerState
 
 SILENCE_SECONDS = 2.0
-# Up to its Ready: importing and connecting, on a machine that is busy starting everything at once.
+# Up to its Ready, and up to the gateway's: importing and connecting, on a machine that is busy starting everything at once.
 BOOT_SECONDS = 20.0
 
 # Bodies pass in pieces of up to 64 KB, and glibc by default gives the top of the heap back to the kernel as soon as 128 KB are
@@ -77,9 +77,9 @@ class Child:
     def send(self, message: Message) -> None:
         self._channel.send(message)
 
-    def silent(self, now: float) -> bool:
-        """Whether its event loop has not been heard of for too long; `now` is monotonic."""
-        return not self.exited and now - self._heard > (SILENCE_SECONDS if self.ready else BOOT_SECONDS)
+    def silent(self, now: float, patience: float = SILENCE_SECONDS) -> bool:
+        """Whether its event loop has not been heard of for too long; `now` is monotonic. `patience` is of one that is ready."""
+        return not self.exited and now - self._heard > (patience if self.ready else BOOT_SECONDS)
 
     def excuse(self, now: float) -> None:
         """Its silence up to now says nothing about it."""

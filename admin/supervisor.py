@@ -21,7 +21,7 @@ from enum import Enum
 from pathlib import Path
 
 from admin.broadcast import Broadcast, Round
-from admin.child import Child, shadow_state, tell, worker_states
+from admin.child import BOOT_SECONDS, SILENCE_SECONDS, Child, shadow_state, tell, worker_states
 from admin.crash_loops import CrashLoops
 from admin.listeners import WorkerSockets, addresses_of
 from admin.log_line import say
@@ -296,7 +296,7 @@ class Supervisor:
         self._notifier.alive(now)
         self._left_over.reap()
         for child in self._children():
-            if child.silent(now):
+            if child.silent(now, BOOT_SECONDS if self._phase is Phase.STARTING else SILENCE_SECONDS):
                 say("error", "child fell silent; killed", child=child.name, pid=child.pid)
                 child.kill()
             elif not child.exited and self._crash_loops.lived(child.name, child.age):

@@ -10,7 +10,7 @@ import pytest
 
 from admin.child import BOOT_SECONDS, SILENCE_SECONDS, Child
 from admin.listeners import WorkerSockets
-from admin.supervisor import Supervisor
+from admin.supervisor import Phase, Supervisor
 from proxy.control import (
     Ack,
     DiffReport,
@@ -26,6 +26,7 @@ from proxy.control import (
     ShadowState,
     Workers,
 )
+from tests.support.wire import PATIENCE
 
 
 class Silent(Child):
@@ -49,7 +50,7 @@ async def test_child_is_not_blamed_for_the_time_its_supervisor_did_not_run_eithe
 ) -> None:
     """A container that is paused and goes on must not lose all its workers at once."""
     supervisor, child = Supervisor(Path("x"), Path("x"), 1.0, []), Silent()
-    supervisor._workers[0] = child
+    supervisor._workers[0], supervisor._phase = child, Phase.RUNNING
     now, step = time.monotonic(), SILENCE_SECONDS + 1.0 if held_up else 0.25
     for _ in range(1 if held_up else round(SILENCE_SECONDS / step) + 1):
         now += step
@@ -57,6 +58,21 @@ async def test_child_is_not_blamed_for_the_time_its_supervisor_did_not_run_eithe
         supervisor._watch()
     monkeypatch.undo()
     assert bool(child.kills) is not held_up
+
+
+async def test_child_is_not_killed_for_its_silence_while_the_gateway_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others still import what they need; without this one the start would have failed."""
+    supervisor, child = Supervisor(Path("x"), Path("x"), 1.0, []), Silent()
+    supervisor._workers[0] = child
+    now, killed = time.monotonic(), []
+    for _ in range(round((BOOT_SECONDS + 1.0) / 0.25)):
+        now += 0.25
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        supervisor._watch()
+        killed.append(child.kills > 0)
+    monkeypatch.undo()
+    assert not killed[round((SILENCE_SECONDS + 1.0) / 0.25)]
+    assert killed[-1]
 
 
 async def test_child_that_is_still_starting_may_be_silent_for_longer() -> None:
@@ -191,5 +207,5 @@ async def test_shadow_is_started_once_when_a_route_has_one(monkeypatch: pytest.M
     supervisor._from_admin(admin, Ready())
     supervisor._from_admin(admin, Publish(3, {}, shadowing=shadowing))
     if shadowing:
-        await asyncio.wait_for(started.wait(), 5)
+        await asyncio.wait_for(started.wait(), PATIENCE)
     assert starts == ["shadow"] * shadowing
