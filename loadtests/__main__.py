@@ -62,6 +62,8 @@ def main() -> int:
             _until_traffic(locust, samples_path, log)
             begin = time.time()
             changes = _make_changes(demo, begin, arguments.seconds)
+            time.sleep(max(0.0, begin + arguments.seconds - time.time()))
+            locust.terminate()  # not its --run-time: that would count its own start, which takes seconds on a busy machine
             locust.wait()
         end = time.time()
         shadow = _shadow(demo)
@@ -92,8 +94,7 @@ def _locust(host: str, arguments: argparse.Namespace, samples: Path, log: Path) 
     locustfile = Path(__file__).with_name("locustfile.py")
     command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host", host]
     command += ["--users", str(arguments.users), "--spawn-rate", str(arguments.users)]
-    command += ["--run-time", f"{max(1, round(arguments.seconds))}s", "--stop-timeout", "10"]
-    command += ["--only-summary", "--weights-change", "--samples", str(samples)]
+    command += ["--stop-timeout", "10", "--only-summary", "--weights-change", "--samples", str(samples)]
     print(f"{arguments.users} users for {arguments.seconds:g} s at {host}", flush=True)
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
