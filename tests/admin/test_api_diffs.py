@@ -54,7 +54,7 @@ async def tell(plane: Plane, *messages: DiffReport | Stats | Workers) -> None:
     for message in messages:
         plane.supervisor.send(message)
     plane.supervisor.send(DiffsWanted())
-    await plane.supervisor.until(lambda: plane.supervisor.count(DiffsKept) > asked, timeout=10)
+    await plane.supervisor.until(lambda: plane.supervisor.count(DiffsKept) > asked)
 
 
 async def end(plane: Plane) -> None:

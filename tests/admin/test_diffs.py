@@ -21,6 +21,7 @@ from proxy.control import DiffReport, DiffsKept, DiffsWanted, Stats
 from shadow.answer import Answer
 from shadow.findings import PairFacts, RouteFindings
 from shadow.verdict import Compared, Difference, Third
+from tests.support.wire import PATIENCE
 
 NOW = time.time()  # examples of last year would not be kept
 
@@ -237,7 +238,7 @@ async def test_news_is_written_by_itself_and_the_rest_at_the_end(
     diffs = Diffs(lambda _: None, lambda _: None)
     diffs.open(store, {}, {"shop": Begun(0, "next")})
     diffs.received(report(matched=1))
-    await asyncio.wait_for(written.wait(), 10)
+    await asyncio.wait_for(written.wait(), PATIENCE)
     last = report(matched=2)
     diffs.received(last)
     await diffs.close(5.0)

@@ -85,7 +85,7 @@ async def test_it_beats_from_the_loop(supervisor: FakeSupervisor, config: Path, 
     await supervisor.start(config, cwd=tmp_path)
     await supervisor.ready()
     count = supervisor.count(Heartbeat)
-    await supervisor.until(lambda: supervisor.count(Heartbeat) >= count + 3, timeout=5)
+    await supervisor.until(lambda: supervisor.count(Heartbeat) >= count + 3)
 
 
 async def test_a_second_start_has_the_same_token_node_and_live_state(

@@ -39,7 +39,7 @@ def test_upgrades_under_load_cost_no_request(tmp_path_factory: pytest.TempPathFa
         scene.closing.callback(newcomers.close)
         pid = scene.gateway.pid
         scene.gateway.weights(blue=3, canary=1)
-        for _ in range(3):
+        for _ in range(2):
             scene.answers(200)
             upgrade(scene.gateway)
             scene.whole()

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from proxy.control import Channel, Drain, Failed, InForce, Message, Publish, Published, Ready, Workers, WorkerState
 from routing.snapshot import Snapshot
+from tests.support.wire import PATIENCE
 
 M = TypeVar("M")
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +65,7 @@ class FakeSupervisor:
             )
         await self.attach(ours)
 
-    async def first(self, kind: type[M], timeout: float = 20.0) -> M:
+    async def first(self, kind: type[M], timeout: float = PATIENCE) -> M:
         """The first message of that kind, once it is there. Failed or the end instead of it is an error."""
         await self.until(lambda: self.count(kind) > 0 or self.count(Failed) > 0, timeout)
         for message in self.received:
@@ -72,12 +73,12 @@ class FakeSupervisor:
                 return message
         raise AssertionError([message for message in self.received if isinstance(message, Failed)])
 
-    async def published_after(self, revision: int, timeout: float = 20.0) -> Publish:
+    async def published_after(self, revision: int, timeout: float = PATIENCE) -> Publish:
         """The first publish beyond that revision, once it is there."""
         await self.until(lambda: self.revision > revision, timeout)
         return next(publish for publish in self.published if publish.revision > revision)
 
-    async def until(self, holds: Callable[[], bool], timeout: float) -> None:
+    async def until(self, holds: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Looks whenever a message has come. The end of the process before it holds is an error."""
         async with asyncio.timeout(timeout), self._news:
             await self._news.wait_for(lambda: holds() or self._lost)
