@@ -130,6 +130,7 @@ def test_document_with_only_what_is_required_gets_the_contracts_defaults() -> No
         "request_head": 10.0,
         "request_body": 60.0,
         "drain": 30.0,
+        "drain_delay": 0.0,
     }
     assert config.limits.model_dump() == {
         "request_head": 32768,
