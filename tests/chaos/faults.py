@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,28 @@ from tests.support.processes import all_end, descendants, watched
 YEAR = 365 * 86400
 
 
+class Who(Enum):
+    REQUESTS = "requests"
+    """Those that were under way."""
+    CONNECTIONS = "connections"
+    """Requests over connections that were there: the client of a worker that is dead may not know of it yet."""
+    NEWCOMERS = "newcomers"
+    """Requests over connections that began."""
+
+
 @dataclass(frozen=True, slots=True)
 class Excuse:
-    """A request may fail with one of `kinds` where it was under way between these times (monotonic): in flight on what was struck.
-    With `by_connection` it is the connection that has to have been there by the end: the client of a worker that is dead may not
-    know of it yet."""
+    """A request may fail with one of `kinds` where it is one of `who` between these times (monotonic)."""
 
     began: float
     ended: float
     kinds: tuple[str, ...] = ("broken",)
-    by_connection: bool = False
+    who: Who = Who.REQUESTS
 
     def covers(self, failure: Failure) -> bool:
-        since = failure.connected if self.by_connection else failure.began
-        return failure.kind in self.kinds and since <= self.ended and failure.ended >= self.began
+        since = failure.began if self.who is Who.REQUESTS else failure.connected
+        until = failure.connected if self.who is Who.NEWCOMERS else failure.ended
+        return failure.kind in self.kinds and since <= self.ended and until >= self.began
 
 
 Play = Callable[[Scene], list[Excuse]]
@@ -70,7 +79,7 @@ def _strike(role: str, number: signal.Signals) -> Play:
             assert all_end(ends), f"{name} is there still"
         ended = time.monotonic()
         _recovered(scene)
-        return [Excuse(began, ended, by_connection=True)] if role == "worker" else []
+        return [Excuse(began, ended, who=Who.CONNECTIONS)] if role == "worker" else []
 
     return play
 
@@ -121,7 +130,7 @@ def _no_files(scene: Scene) -> list[Excuse]:
                 idle.enter_context(socket.create_connection(scene.gateway.addresses[0], 5))
         scene.answers(300)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
-    excuse = Excuse(began, time.monotonic(), ("broken", "502", "503"), by_connection=True)
+    excuse = Excuse(began, time.monotonic(), ("broken", "502", "503"), Who.CONNECTIONS)
     _recovered(scene)
     assert scene.pid(name) == pid, "the worker did not survive"
     return [excuse]
@@ -258,11 +267,14 @@ def _stop_and_start(scene: Scene) -> list[Excuse]:
 
 
 def _kill_supervisor(scene: Scene) -> list[Excuse]:
+    """Nobody is left to keep newcomers out: one that comes in the instant in which a worker closes its socket is reset."""
+    began = time.monotonic()
     scene.gateway.signal(signal.SIGKILL)
     scene.gateway.end()  # the others have ended, too
+    ended = time.monotonic()
     scene.gateway.start()
     _recovered(scene)
-    return []
+    return [Excuse(began, ended, who=Who.NEWCOMERS)]
 
 
 _ITS_OWN = "only requests in flight on it fail; it is replaced"
@@ -329,7 +341,7 @@ FAULTS = (
     Fault("SIGTERM, and a start", "who was let in is answered", _stop_and_start, refuses=True),
     Fault(
         "SIGKILL the supervisor, and a start",
-        "the workers end what is in flight; state and all are there at the next start",
+        "the workers end what is in flight; newcomers may be reset; state and all are there at the next start",
         _kill_supervisor,
         refuses=True,
     ),

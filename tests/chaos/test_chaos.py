@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.__main__ import rotation
-from tests.chaos.faults import FAULTS, LAST, Excuse
+from tests.chaos.faults import FAULTS, LAST, Excuse, Who
 from tests.chaos.load import Failure
 
 
@@ -23,9 +23,19 @@ def test_excuse_covers_what_was_in_flight_and_nothing_else(failure: Failure, exc
     assert Excuse(1.0, 2.0).covers(failure) is excused
 
 
-@pytest.mark.parametrize(("connected", "excused"), [(1.9, True), (2.1, False)])
-def test_excuse_by_connection_covers_those_that_were_there_when_it_ended(connected: float, excused: bool) -> None:
-    assert Excuse(1.0, 2.0, by_connection=True).covers(Failure(connected, 2.2, 3.0, "broken")) is excused
+@pytest.mark.parametrize(
+    ("who", "connected", "excused"),
+    [
+        (Who.CONNECTIONS, 0.9, True),
+        (Who.CONNECTIONS, 1.9, True),
+        (Who.CONNECTIONS, 2.1, False),
+        (Who.NEWCOMERS, 0.9, False),
+        (Who.NEWCOMERS, 1.9, True),
+        (Who.NEWCOMERS, 2.1, False),
+    ],
+)
+def test_excuse_of_connections_goes_by_when_they_began(who: Who, connected: float, excused: bool) -> None:
+    assert Excuse(1.0, 2.0, who=who).covers(Failure(connected, 2.2, 3.0, "broken")) is excused
 
 
 @pytest.mark.parametrize("slots", [0, 24, 100])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import Counter
@@ -185,3 +186,21 @@ def test_gateway_leaves_no_process_and_no_token_behind_that_others_can_read(gate
     with watched(gateway.pid, *descendants(gateway.pid)) as ends:
         assert gateway.stop() == 0
         assert all_end(ends)
+
+
+def test_worker_that_dies_again_and_again_is_shown_as_such(gateway: Gateway) -> None:
+    """Killed as soon as there is a process, before it is anything."""
+    kept = {pid for pid in children(gateway.pid) if pid != gateway.worker(0)}
+
+    def crashing() -> dict[str, int]:
+        for pid in set(children(gateway.pid)) - kept:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        found: dict[str, int] = gateway.status()["crashing"]
+        return found
+
+    gateway.until(lambda: crashing().get("worker 0", 0) > 2, "the crash loop is told")
+    with gateway.admin() as client:
+        assert 'headgate_crash_loop{process="worker 0"}' in client.exchange("GET", "/metrics")[1].decode()
+    assert answers(gateway) == {"blue": 20}
+    gateway.until(lambda: gateway.status()["crashing"] == {}, "the worker that lives ends it")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.support.gateway import Gateway, document
+from tests.support.gateway import START_PATIENCE, Gateway, document
 from tests.support.stage import Stage
 from tests.support.wire import PATIENCE, connect, request
 
@@ -75,10 +75,12 @@ def kept() -> Iterator[socket.socket]:
         yield sock
 
 
-def activated(stage: Stage, kept: socket.socket, address: str | None = None) -> Gateway:
+def activated(
+    stage: Stage, kept: socket.socket, address: str | None = None, environ: Mapping[str, str] | None = None
+) -> Gateway:
     host, port = kept.getsockname()
     settings = document({"blue": stage.origin().url}, workers=2, listen=[{"address": address or f"{host}:{port}"}])
-    gateway = stage.gateway(settings)
+    gateway = stage.gateway(settings, environ)
     gateway.prefix = [sys.executable, "-c", ACTIVATE, str(kept.fileno())]
     gateway.pass_fds = (kept.fileno(),)
     return gateway
@@ -104,3 +106,24 @@ def test_socket_without_a_listener_is_refused(stage: Stage, kept: socket.socket)
 def test_descriptors_for_another_process_are_left_alone(stage: Stage) -> None:
     gateway = stage.gateway(document({"blue": stage.origin().url}), {"LISTEN_FDS": "3", "LISTEN_PID": "1"})
     assert gateway.start().get()[0] == 200
+
+
+def test_hot_restart_keeps_the_service_manager_informed_and_its_sockets(
+    stage: Stage, told: socket.socket, kept: socket.socket
+) -> None:
+    """The watchdog is fed at once by the new code; twice a minute is so seldom that this is not the old one."""
+    environ = {"NOTIFY_SOCKET": str(stage.folder / "notify"), "WATCHDOG_USEC": "60000000"}
+    gateway = activated(stage, kept, environ=environ).start()
+    until(told, "READY=1")
+    mark = gateway.mark
+    gateway.signal(signal.SIGUSR2)
+    gateway.logged("serving", after=mark, patience=START_PATIENCE)
+    until(told, "WATCHDOG=1")
+    until(told, "READY=1")
+    assert gateway.get()[0] == 200
+    assert gateway.stop() == 0
+    until(told, "STOPPING=1")
+    with connect(kept.getsockname()) as early:
+        early.send(request())
+        gateway.start()
+        assert early.response().status == 200
