@@ -30,6 +30,7 @@ COMMANDS = {
     "endpoints": "endpoints",
     "shadow": "shadows",
     "diffs": "shadows",
+    "rollout": "rollout",
     "explain": "explain",
     "token": "token",
     "audit": "audit",
@@ -87,7 +88,7 @@ def headgate(
 ) -> None:
     """A traffic-shifting HTTP reverse proxy: weights, rules, instant cutback.
 
-    Exit codes: 0 done, 1 refused or failed, 2 usage.
+    Exit codes: 0 done, 1 refused or failed, 2 usage (rollout --watch: 2 cut back).
     """
     ctx.obj = Globals(admin, token, state, as_json)
 

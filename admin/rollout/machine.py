@@ -228,7 +228,7 @@ def _await_approval(state: RolloutState, why: str) -> Outcome:
 def promote(state: RolloutState, upstream: str, why: str) -> Outcome:
     actions = undone(state)
     if not state.plan.replaces:
-        actions += (Move({state.plan.stable: 0.0, upstream: 100.0}),)
+        actions += (Move({upstream: 100.0}),)
         state = replace(state, weight=100.0, moved=True)
     return replace(state, status=Status.PROMOTED, reason=why), (*actions, Tell(Event.PROMOTED))
 

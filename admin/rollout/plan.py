@@ -99,9 +99,11 @@ class Plan:
     stages: tuple[Stage, ...]
 
     def weights(self, weight: float) -> dict[str, float]:
-        """Of all upstreams, in per cent, where each in `to` has that much."""
+        """Of all upstreams, in per cent, where each in `to` has that much. Who has none is left out: a weight of 0 would close it,
+        and stable has to be open to retries and fail-over."""
         rest = round(100.0 - weight * len(self.to), 6)
-        return {self.stable: rest, **dict.fromkeys(self.to, weight)}
+        wanted = {self.stable: rest, **dict.fromkeys(self.to, weight)}
+        return {name: share for name, share in wanted.items() if share > 0.0}
 
     @property
     def replaces(self) -> bool:

@@ -31,7 +31,7 @@ from tests.rollout.plans import ENDPOINTS, OK, UNKNOWN, WATCHING, WORSE, Driven,
 
 AT_5 = Move({"blue": 95.0, "canary": 5.0})
 AT_25 = Move({"blue": 75.0, "canary": 25.0})
-AT_100 = Move({"blue": 0.0, "canary": 100.0})
+AT_100 = Move({"canary": 100.0})
 
 
 def moves(driven: Driven) -> list[Move]:
@@ -244,7 +244,7 @@ def test_several_canaries_share_the_steps_and_one_is_chosen() -> None:
     with pytest.raises(OutOfTurnError, match="canary or next"):
         command(driven.state, Command.PROMOTE, "ann")
     _, actions = command(driven.state, Command.PROMOTE, "ann", "next")
-    assert actions[0] == Move({"blue": 0.0, "next": 100.0})
+    assert actions[0] == Move({"next": 100.0})
 
 
 def test_rolling_replaces_one_endpoint_after_the_other() -> None:
