@@ -348,3 +348,15 @@ def test_limits_change_with_a_reload_and_requests_from_before_go_on_counting() -
 def test_upstream_without_a_breaker_is_not_limited() -> None:
     scene = Scene(route=TO_CANARY)
     assert {ask(scene)[1].url for _ in range(50)} == {CANARY}
+
+
+def test_place_is_free_again_where_the_line_for_an_endpoint_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.pool.MAX_WAITING", 1)
+    scene = scene_of({"requests": 5}, hold=True)
+    first, second = scene.client().send(GET), scene.client().send(GET)
+    assert error_of(second.received()) == "overloaded"
+    assert place_of(scene) == (1, 1)
+    scene.connect()
+    scene.origin.send(OK)
+    assert status(first.received()) == 200
+    assert place_of(scene) == (0, 0)
