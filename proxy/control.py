@@ -233,8 +233,8 @@ class Workers:
 @dataclass(frozen=True, slots=True)
 class InForce:
     """supervisor -> admin, first of all: what the workers have. Admin may have died between telling the workers of a change
-    and storing it; what is newer here than in the store is taken over. Revision 0 is nothing yet; `upgraded` says that active checks
-    had found `endpoints` before a hot restart."""
+    and storing it; what is newer here than in the store is taken over. Revision 0 is nothing yet; `upgraded` says that active
+    checks had found `endpoints` before a hot restart."""
 
     revision: int
     live: dict[str, Live]
