@@ -1,4 +1,4 @@
-# make demo · make test · make lint · make bench · make loadtest · make fuzz · make chaos · make lock · make clean
+# make demo · make test · make lint · make bench · make simulate · make loadtest · make fuzz · make chaos · make lock · make clean
 # Everything runs from .venv, which `make setup` builds from requirements.lock; a second run costs nothing.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ PIP := $(PYTHON_VENV) -m pip --disable-pip-version-check --quiet
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup compile demo test lint bench loadtest fuzz chaos lock clean
+.PHONY: help setup compile demo test lint bench simulate loadtest fuzz chaos lock clean
 
 help:
 	@echo 'make setup      .venv with every pinned dependency and the headgate command'
@@ -25,6 +25,7 @@ help:
 	@echo 'make test       all tests, several at once (ARGS="-k name" narrows them, JOBS=1)'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make bench      CPU per request, side by side with other proxies'
+	@echo 'make simulate   how soon made-up rollouts are cut back, and how often for nothing, beside a rule of thresholds'
 	@echo 'make loadtest   a minute of realistic load while weights change'
 	@echo 'make chaos      faults in rotation under load (ARGS="--slots 24 --seconds 5")'
 	@echo 'make fuzz       heads and chunked bodies against a second parser (FUZZ=100000 of each)'
@@ -65,6 +66,9 @@ lint: setup
 
 bench: setup
 	$(PYTHON_VENV) -m bench $(ARGS)
+
+simulate: setup
+	$(PYTHON_VENV) -m bench.simulate $(ARGS)
 
 loadtest: setup
 	$(PYTHON_VENV) -m loadtests $(ARGS)

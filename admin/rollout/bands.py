@@ -23,24 +23,40 @@ Interval = tuple[float, float]
 
 
 class RatioBand:
-    """`logs` is the logarithm of the likelihood of each ratio of GRID against 1."""
+    """Logarithms of the likelihood of each ratio of GRID against 1. Ticks of one share are put in together."""
 
-    __slots__ = ("logs",)
+    __slots__ = ("_bad", "_logs", "_of_canary", "_share")
 
     def __init__(self) -> None:
-        self.logs = [0.0] * len(GRID)
+        self._logs = [0.0] * len(GRID)
+        self._share = self._bad = self._of_canary = 0.0
 
     def observe(self, n_c: int, k_c: int, n_s: int, k_s: int, dispersion: float = 1.0) -> None:
         if not n_c or not n_s or not (k_c or k_s):
             return
-        share, bad = n_c / (n_c + n_s), k_c + k_s
-        for place, (ratio, gain) in enumerate(_LOG_GRID):
-            self.logs[place] += (k_c * gain - bad * log1p(share * (ratio - 1.0))) / dispersion
+        share = n_c / (n_c + n_s)
+        if share != self._share:
+            self._logs = self.logs
+            self._share = share
+            self._bad = self._of_canary = 0.0
+        self._of_canary += k_c / dispersion
+        self._bad += (k_c + k_s) / dispersion
+
+    @property
+    def logs(self) -> list[float]:
+        share, bad, of_canary = self._share, self._bad, self._of_canary
+        if not bad:
+            return self._logs
+        return [
+            value + of_canary * gain - bad * log1p(share * (ratio - 1.0))
+            for value, (ratio, gain) in zip(self._logs, _LOG_GRID, strict=True)
+        ]
 
     def interval(self, alpha: float) -> Interval:
         """Of the canary's risk as a multiple of stable's: 0 and infinity where nothing is ruled out on that side."""
-        least = log_mean(self.logs) - log(1.0 / alpha)
-        kept = [place for place, value in enumerate(self.logs) if value > least]
+        logs = self.logs
+        least = log_mean(logs) - log(1.0 / alpha)
+        kept = [place for place, value in enumerate(logs) if value > least]
         low = 0.0 if kept[0] == 0 else GRID[kept[0] - 1]
         high = inf if kept[-1] == len(GRID) - 1 else GRID[kept[-1] + 1]
         return low, high
@@ -50,7 +66,8 @@ class RatioBand:
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Raises ValueError for what `to_json` never gave."""
-        self.logs = numbers(kept, "logs", len(GRID))
+        self._logs = numbers(kept, "logs", len(GRID))
+        self._share = self._bad = self._of_canary = 0.0
 
 
 _LOG_GRID = tuple((ratio, log(ratio)) for ratio in GRID)

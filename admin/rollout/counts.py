@@ -137,9 +137,10 @@ class LastMinute:
                 if not total[bucket]:
                     del total[bucket]
 
-    def span(self, now: float) -> float:
-        """Seconds since the oldest; 0 where there is nothing."""
-        return now - self._seconds[0][0] if self._seconds else 0.0
+    @property
+    def known(self) -> bool:
+        """Whether there is anything."""
+        return bool(self._total)
 
     def edge(self, quantile: float) -> int | None:
         """The bucket in which that quantile lies; None where there is nothing."""

@@ -103,8 +103,10 @@ class EProcess:
         """Whether it is sure at 1 - alpha over all of the `planned` seconds."""
         if not self.enough_bad:
             return False
-        sure = self.log_value >= log_threshold(alpha)
-        return sure or self.log_late >= log_late_threshold(alpha, planned, self.seconds)
+        here, late = log_threshold(alpha), log_late_threshold(alpha, planned, self.seconds)
+        # A mean is no more than the largest, which costs less to find; what is idle is far less than a threshold.
+        sure = max(self._total) >= here and self.log_value >= here
+        return sure or (max(self._late) >= late - 1.0 and self.log_late >= late)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -164,6 +164,8 @@ class Judging:
 
     def _observe_latency(self, tick: Tick, now: float) -> None:
         canary, stable = self.minutes["canary"], self.minutes["stable"]
+        if not (tick.canary.buckets or tick.stable.buckets or canary.known or stable.known):
+            return
         if int(now) != self._edges_of:
             self._edges_of = int(now)
             edges = {quantile: stable.edge(quantile) for quantile in self.rules.quantiles}

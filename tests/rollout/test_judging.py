@@ -210,6 +210,12 @@ def test_a_slower_canary_is_a_regression_after_the_warm_up_and_none_within_the_t
     assert verdict.sentence.endswith("in the last minute, sure at 99 %")
 
 
+def test_latency_is_shown_where_stable_has_none_to_compare_with() -> None:
+    judging = fed(Judging(RULES), [replace(slow_tick(100, 100), stable=Counts())] * 50)
+    assert judging.verdict.numbers["latency"]["p50"] == {"canary_ms": pytest.approx(740.0, rel=0.05), "stable_ms": None}
+    assert judging.latency.log_value == 0.0
+
+
 def test_latency_after_a_restart_waits_for_the_last_minute_and_keeps_its_evidence() -> None:
     judging = fed(Judging(RULES), [slow_tick(105, 100)] * 33)
     kept = judging.latency.log_value
