@@ -46,6 +46,7 @@ class ClientConnection:
         "_tunnel",
         "_unsent",
         "_writable",
+        "admitted",
         "body_due",
         "certificate",
         "deadline",
@@ -77,7 +78,9 @@ class ClientConnection:
         """Lines that every response over this listener carries (HSTS), each ended by CRLF."""
         self.redirect = redirect
         """The port of HTTPS to send every request to; 0 for none."""
-        self.peer = source
+        self.peer = source.removeprefix("::ffff:")
+        self.admitted = False
+        """Whether it was counted before its TLS handshake."""
         self.place = -1
         """Where `Plane.admit` has counted this connection for its client's address; -1 for nowhere."""
         self.forwarding = b""

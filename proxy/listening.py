@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
+from proxy.accepting import Acceptor, Starter
 from proxy.certificates import Certificates
 from proxy.client import ClientConnection
 from proxy.control import LISTEN_BACKLOG, ListenerSettings
@@ -24,29 +25,26 @@ class Listener:
         self._settings = settings
         self._on_error = on_error
         self._extra = b"Strict-Transport-Security: max-age=%d\r\n" % tls.hsts if tls is not None and tls.hsts else b""
-        self._server: asyncio.Server | ProxiedServer | None = None
+        self._server: asyncio.Server | Acceptor | ProxiedServer | None = None
         self.certificates = None if tls is None else Certificates(tls)
 
-    def connection(self, source: str = "") -> asyncio.Protocol:
+    def connection(self, source: str = "") -> ClientConnection:
         """What speaks to the client of a connection that was accepted; `source`: see ClientConnection."""
         settings = self._settings
-        connection = ClientConnection(self._plane, settings.tls is not None, self._extra, settings.redirect, source)
-        return cast(asyncio.Protocol, connection)
+        return ClientConnection(self._plane, settings.tls is not None, self._extra, settings.redirect, source)
 
     async def open(self, sock: socket.socket) -> None:
-        """Accept from now on. A handshake has as long as a request's head."""
-        loop = asyncio.get_running_loop()
+        """Accept from now on."""
         tls = None if self.certificates is None else self.certificates.context
+        start = Starter(self._plane, self.connection, tls, self._on_error).start
         if self._settings.proxied:
-            self._server = ProxiedServer(self._plane, sock, self.connection, tls, self._on_error)
-            return
-        self._server = await loop.create_server(
-            self.connection,
-            sock=sock,
-            ssl=tls,
-            backlog=LISTEN_BACKLOG,
-            ssl_handshake_timeout=None if tls is None else self._plane.timeouts.request_head,
-        )
+            self._server = ProxiedServer(self._plane, sock, start)
+        elif tls is not None:
+            self._server = Acceptor(sock, start)
+        else:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: cast(asyncio.Protocol, self.connection()), sock=sock, backlog=LISTEN_BACKLOG
+            )
 
     def refresh(self) -> list[str]:
         """See `Certificates.refresh`."""

@@ -64,6 +64,7 @@ class Plane:
         self._dialler = self._spawn if dialler is None else dialler
         self._workers = workers
         self._clients: set[ClientConnection] = set()
+        self._beginning = 0
         self._parting: list[tuple[float, asyncio.Transport]] = []
         self._late: list[ClientConnection] = []
         """Those whose turn to expire has not come yet."""
@@ -218,9 +219,24 @@ class Plane:
 
     def admit(self, client: ClientConnection) -> ErrorKind | None:
         """Why the connection is to be refused, or None."""
-        limits, trusted = self.snapshot.limits, self.snapshot.trusted
         self._clients.add(client)
-        if 0 < -(-limits.connections // self._workers) < len(self._clients):
+        return None if client.admitted else self._count(client)
+
+    def admit_early(self, client: ClientConnection) -> ErrorKind | None:
+        """Likewise before its TLS handshake, which may never end; `began` follows in any case."""
+        self._beginning += 1
+        client.admitted = True
+        return self._count(client)
+
+    def began(self, client: ClientConnection) -> None:
+        """Its handshake is over, one way or the other."""
+        self._beginning -= 1
+        if client not in self._clients:
+            self.dismiss(client)
+
+    def _count(self, client: ClientConnection) -> ErrorKind | None:
+        limits, trusted = self.snapshot.limits, self.snapshot.trusted
+        if 0 < -(-limits.connections // self._workers) < self.connections:
             return ErrorKind.CONNECTIONS
         most = limits.connections_per_client
         if most and client.peer and not (trusted and trusted.contain(client.peer)):  # those stand for many clients
@@ -237,7 +253,8 @@ class Plane:
 
     @property
     def connections(self) -> int:
-        return len(self._clients)
+        """Those in their TLS handshake among them."""
+        return len(self._clients) + self._beginning
 
     def _start_dial(self, pool: Pool, upstream: Upstream) -> None:
         limits = self.snapshot.limits

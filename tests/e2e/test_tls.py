@@ -173,3 +173,29 @@ def test_worker_that_starts_while_the_certificate_is_broken_serves_with_the_one_
         client.send(request("/"))
         assert client.response().status == 200
     assert killed not in gateway.workers()
+
+
+def test_connections_that_never_end_their_handshake_count_among_the_connections(
+    stage: Stage, authority: trustme.CA, client_side: ssl.SSLContext
+) -> None:
+    """Else anybody could open as many as there are file descriptors."""
+    tls = write(authority.issue_cert("localhost"), stage.folder)
+    listen = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": tls}]
+    gateway = stage.running(
+        {"blue": stage.origin().url}, listen=listen, limits={"connections": 3}, timeouts={"request_head": "1h"}
+    )
+    silent = [Wire(socket.create_connection(gateway.addresses[1], PATIENCE)) for _ in range(3)]
+    with socket.create_connection(gateway.addresses[1], PATIENCE) as beyond:
+        assert beyond.recv(1) == b""  # closed, where a handshake had been waited for
+    for wire in silent:
+        wire.close()
+
+    def served() -> bool:
+        try:
+            with secured(gateway, client_side) as client:
+                client.send(request())
+                return client.response().status == 200
+        except OSError:
+            return False
+
+    gateway.until(served, "room for a client again")
