@@ -175,11 +175,11 @@ def test_weight_problems_name_the_upstream_and_what_is_wrong(
 
 
 def test_warnings_name_each_section_that_has_no_effect_yet_and_flags_near_their_end() -> None:
-    config = load_text(SAMPLE, {}, "")
+    of_a_fleet = "state: {dir: ./headgate-state, url: postgresql://db/headgate}"
+    config = load_text(SAMPLE.replace("state: ./headgate-state", of_a_fleet), {}, "")
     said = [str(warning) for warning in warnings(config, date(2027, 1, 30))]
-    ignored = "accepted, but has no effect in this version"
     assert said == [
-        f"routes.shop.rollout (line 55): {ignored}",
+        "state.url (line 8): accepted, but has no effect in this version",
         "upstreams.blue.tls (line 22): has no effect: no endpoint here begins with https://",
         "routes.shop.flags.new-checkout.expires (line 54): the flag (SHOP-123) expires in 1 day",
     ]
