@@ -55,6 +55,8 @@ class Rollouts:
     running: dict[str, Run] = field(default_factory=dict)
     ended: dict[str, Record] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _beginning: set[str] = field(default_factory=set)
+    """Routes whose change is made and not yet on the disk: another call may not begin one meanwhile."""
 
     # Asked
 
@@ -71,10 +73,18 @@ class Rollouts:
 
         def plan(gateway: Gateway) -> dict[str, RouteState]:
             begun[:] = [(self._plan(gateway, route, brought), gateway.state(route))]
+            if not intent.dry_run:
+                self._beginning.add(route)
             return {route: replace(gateway.state(route), judged=True)}
 
-        outcome = await self.around.gateway.change(plan, replace(intent, action="rollout"))
-        ((of_it, before),) = begun
+        try:
+            outcome = await self.around.gateway.change(plan, replace(intent, action="rollout"))
+            return await self._begun(route, *begun[0], outcome, intent)
+        finally:
+            if begun and not intent.dry_run:
+                self._beginning.discard(route)
+
+    async def _begun(self, route: str, of_it: Plan, before: RouteState, outcome: Outcome, intent: Intent) -> Begun:
         last = self.of(route)
         number = 1 if last is None else last.state.number + 1
         state, actions = machine.begin(of_it, route, number, intent.who, utc_now())
@@ -110,6 +120,8 @@ class Rollouts:
         run = self.running.get(name)
         if run is not None:
             raise BusyError(f"route {name!r} has a rollout under way: {run.state.name}, {run.state.status.value}")
+        if name in self._beginning:
+            raise BusyError(f"route {name!r} has a rollout that begins at this moment")
         if (cutback := gateway.state(name).cutback) is not None:
             why = f": {cutback.stamp.reason}" if cutback.stamp.reason else ""
             raise BusyError(f"route {name!r} is cut back by {cutback.stamp.by}{why}. Restore it to begin a rollout")
