@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from routing.config_admin import Admin
 from routing.config_limits import Limits, RateLimit, Timeouts
 from routing.config_listen import Listen
+from routing.config_notifications import Notification
 from routing.config_rollout import Freeze, Rollout
 from routing.config_types import (
     Cidr,
@@ -279,6 +280,7 @@ class Config(Model):
     limits: Limits = Limits()
     access_log: AccessLog = AccessLog()
     freezes: tuple[Freeze, ...] = ()
+    notifications: tuple[Notification, ...] = ()
     upstreams: dict[Name, Upstream]
     routes: dict[Name, Route]
 

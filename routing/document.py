@@ -117,12 +117,14 @@ def _real(text: str) -> Real:
 
 @dataclass(slots=True)
 class Document:
-    """`broken` are the places whose value is not to be judged further, since it is known to be wrong."""
+    """`broken` are the places whose value is not to be judged further, since it is known to be wrong; `filled` those that have it
+    from the environment alone."""
 
     tree: object
     text: str = ""
     findings: list[tuple[Loc, str]] = field(default_factory=list)
     broken: set[Loc] = field(default_factory=set)
+    filled: set[Loc] = field(default_factory=set)
     lines: dict[Loc, int] | None = None
 
     def line(self, loc: Loc) -> int | None:
@@ -194,6 +196,9 @@ class _Substitution:
     def text(self, text: str, loc: Loc) -> object:
         """The text with its variables; typed as YAML types it where it was nothing but one variable."""
         missing: list[str] = []
+        whole = _VARIABLE.fullmatch(text)
+        if whole is not None and self._environ.get(whole[1] or ""):
+            self._document.filled.add(tuple(part for part in loc if part != "<<"))
 
         def replacement(match: re.Match[str]) -> str:
             if match[0] == "$${":
@@ -217,7 +222,6 @@ class _Substitution:
             self._document.findings.extend((loc, message) for message in missing)
             self._document.broken.add(loc)
             return None
-        whole = _VARIABLE.fullmatch(text)
         return typed(filled) if whole is not None and whole[1] else filled
 
 

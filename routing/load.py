@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from routing.check import Finding, findings, shadow_problems
+from routing.check_notifications import secret_problems
 from routing.check_rollout import rollout_problems
 from routing.config import FORM, LIST, TEXT, Config, Shadow
 from routing.config_rollout import Rollout
@@ -58,7 +59,7 @@ def _load(document: Document, source: str) -> Config:
     pruned = _Pruned(document.tree)
     for loc in document.broken:
         pruned.take_out(loc, explains=loc)
-    found = list(document.findings)
+    found = [*document.findings, *secret_problems(document)]
     config = _validated(pruned, found)
     if config is not None:
         upstreams = document.tree.get("upstreams")
