@@ -188,6 +188,8 @@ class Gateway:
         """What the sockets and processes were made from."""
         self.endpoints_changed: Callable[[], None] = lambda: None
         """Called whenever there may be other endpoints, or other checks of them."""
+        self.changed: Callable[[Outcome, Intent], None] = lambda outcome, intent: None
+        """Called with each change that is in force, before the disk is waited for."""
         self.problems: dict[tuple[str, str], str] = {}
         """(upstream, endpoint) -> what the last check of it found wrong."""
         self._revisions = revisions
@@ -239,7 +241,7 @@ class Gateway:
         """`plan` says, under the lock, what the states of the routes it changes shall be. It raises a RefusedError to stop it."""
         async with self._lock:
             states = plan(self)
-            self._check_if_match(intent, (self.route_revision(name) for name in states))
+            self.check_if_match(intent, (self.route_revision(name) for name in states))
             laid = self._with(states)
             if intent.dry_run:
                 return Outcome(self.revision, laid, tuple(states), None)
@@ -268,7 +270,7 @@ class Gateway:
                 raise UnknownUpstreamError(name)
             before = self.upstream_state(name)
             state = plan(before, upstream)
-            self._check_if_match(intent, [self.upstream_revision(name)])
+            self.check_if_match(intent, [self.upstream_revision(name)])
             laid = self._with_endpoints({name: state})
             if intent.dry_run:
                 return Outcome(self.revision, laid, (name,), None)
@@ -307,7 +309,7 @@ class Gateway:
         """Another document. Raises ConfigError or a RefusedError, and then everything stays."""
         compiled = await asyncio.to_thread(compile_document, document, self._secret)
         async with self._lock:
-            self._check_if_match(intent, [self.document_revision])
+            self.check_if_match(intent, [self.document_revision])
             revision = self.revision + 1
             compared, upstreams = self._diffs.compared(), self.laid.upstreams
             laid = lay(document, compiled, self.laid.states, revision, compared, upstreams, self.snapshot)
@@ -351,7 +353,7 @@ class Gateway:
         upstreams = {**self.laid.upstreams, **states}
         return replace(self.laid, snapshot=snapshot, upstreams=upstreams, dropped={}, afresh=(), delisted={})
 
-    def _check_if_match(self, intent: Intent, revisions: Iterable[int]) -> None:
+    def check_if_match(self, intent: Intent, revisions: Iterable[int]) -> None:
         """A caller that saw any revision since the last change of these, up to now, has seen what there is.
 
         Raises StaleMatchError."""
@@ -377,6 +379,7 @@ class Gateway:
         self, change: Change, intent: Intent, laid: Laid, changed: tuple[str, ...], receipt: Receipt
     ) -> Outcome:
         """Outside the lock: the next change, which may be a cutback, does not wait for this one's disk."""
+        self.changed(Outcome(change.revision, laid, changed, receipt), intent)
         persisted = await self.journal.kept(change)
         receipt = replace(receipt, persisted=persisted)
         self._log.info(

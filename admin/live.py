@@ -34,6 +34,10 @@ from routing.snapshot import CutbackMode, Live, Route, Snapshot
 _TOO_MUCH = 10**15
 
 
+TAKEN_OVER_BY = "unknown"
+"""Who signs what the workers had and the store had not when the admin process ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """Who changed it, when (UTC, ISO 8601) and why."""

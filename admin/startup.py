@@ -17,7 +17,7 @@ from admin.document import Document, digest, from_file, from_kept
 from admin.endpoints import AS_LISTED, UpstreamState
 from admin.endpoints import of_overlay as of_endpoints
 from admin.gateway import DOCUMENT, ROLLOUT, ROUTE, UPSTREAM, Gateway, Laid, adoption, begun, lay
-from admin.live import UNCHANGED, RouteState, Stamp, of_overlay
+from admin.live import TAKEN_OVER_BY, UNCHANGED, RouteState, Stamp, of_overlay
 from admin.logs import Logger
 from admin.publisher import Publisher
 from admin.state.diff_store import DiffStore, KeptDiffs
@@ -192,7 +192,7 @@ def _base(loaded: Loaded, at_workers: InForce, log: Logger) -> Base:
     log.warning(
         "the workers are ahead of the store; going on from them", stored=loaded.revision, published=at_workers.revision
     )
-    stamp = Stamp("unknown", utc_now(), _TAKEN_OVER)
+    stamp = Stamp(TAKEN_OVER_BY, utc_now(), _TAKEN_OVER)
     taken: list[str] = []
     for name in states.keys() | at_workers.live.keys():
         state = states.get(name, UNCHANGED)
@@ -262,7 +262,7 @@ def _gateway(
     for name in base.taken_over:
         state = laid.states.get(name, UNCHANGED).to_json()
         pending.states.setdefault((ROUTE, name), state)
-        intent = Intent("unknown", "taken_over", _TAKEN_OVER)
+        intent = Intent(TAKEN_OVER_BY, "taken_over", _TAKEN_OVER)
         pending.audit.append(auditor.entry(intent, revision, name, None, state, None))
     pending.audit += auditor.dropped(laid.dropped, base.states, laid.states, revision, None)
     pending.audit += auditor.delisted(laid.delisted, revision, None)

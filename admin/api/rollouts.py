@@ -29,7 +29,8 @@ async def post_rollout(call: Call) -> Reply:
     keys = RolloutBody.model_fields.keys() & (body.model_fields_set - {"reason"})
     brought = _plan(call, name, {key: getattr(body, key) for key in keys}) if keys else None
     begun = await context.rollouts.begin(name, brought, call.intent("rollout", body.reason, dry_run=query.dry_run))
-    return _answer(context, name, begun.state, begun.outcome.receipt, dry_run=query.dry_run)
+    outcome = begun.outcome
+    return _answer(context, name, begun.state, outcome.receipt, outcome.warnings, dry_run=query.dry_run)
 
 
 def _plan(call: Call, name: str, given: dict[str, Any]) -> Rollout:
@@ -48,7 +49,7 @@ async def get_rollout(call: Call) -> Reply:
     record = call.context.rollouts.of(name)
     if record is None:
         raise ProblemError(404, f"route {name!r} has had no rollout")
-    return _answer(call.context, name, record.state, None, dry_run=False)
+    return _answer(call.context, name, record.state, None, (), dry_run=False)
 
 
 def telling(what: Command) -> Callable[[Call], Awaitable[Reply]]:
@@ -60,13 +61,22 @@ def telling(what: Command) -> Callable[[Call], Awaitable[Reply]]:
         body = await call.body(PromoteBody if what is Command.PROMOTE else CommandBody)
         upstream = body.upstream if isinstance(body, PromoteBody) else ""
         intent = call.intent(f"rollout_{what.value}", body.reason, dry_run=query.dry_run)
-        state = await context.rollouts.tell(name, what, intent, upstream)
-        return _answer(context, name, state, None, dry_run=query.dry_run)
+        taken = await context.rollouts.tell(name, what, intent, upstream)
+        warnings = (f"not in force yet, and tried again: {taken.trouble}",) if taken.trouble else ()
+        return _answer(context, name, taken.state, taken.receipt, warnings, dry_run=query.dry_run)
 
     return post
 
 
-def _answer(context: Context, name: str, state: RolloutState, receipt: Receipt | None, *, dry_run: bool) -> Reply:
+def _answer(
+    context: Context,
+    name: str,
+    state: RolloutState,
+    receipt: Receipt | None,
+    warnings: tuple[str, ...],
+    *,
+    dry_run: bool,
+) -> Reply:
     revision = context.gateway.route_revision(name)
     answer = RolloutAnswer(
         **rollout_of(state).model_dump(),
@@ -74,5 +84,6 @@ def _answer(context: Context, name: str, state: RolloutState, receipt: Receipt |
         revision=revision,
         receipt=receipt_of(receipt),
         dry_run=dry_run,
+        warnings=list(warnings),
     )
     return Reply(answer, revision=revision)

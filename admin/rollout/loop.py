@@ -16,7 +16,7 @@ from admin.clock import utc_now
 from admin.diffs import Diffs
 from admin.endpoints import in_force
 from admin.gateway import Gateway, Outcome
-from admin.live import FieldError, RouteState
+from admin.live import FieldError, RouteState, Stamp, set_shadow
 from admin.logs import Logger
 from admin.rates import Rates
 from admin.refusals import BusyError, InvalidFieldsError, OutOfTurnError
@@ -26,13 +26,14 @@ from admin.rollout.commands import Command, command
 from admin.rollout.observing import Observing
 from admin.rollout.plan import Plan, plan_of
 from admin.rollout.record import Record
-from admin.rollout.run import Run, Surroundings
+from admin.rollout.run import Run, Surroundings, Taken
 from admin.rollout.schedule import closed
 from admin.rollout.state import RolloutState
 from proxy.control import Arm
 from proxy.tasks import spawn
 from routing.check import stable_of
 from routing.config_rollout import Rollout
+from routing.document import ConfigError
 
 TURN = 0.25
 """Seconds: as often as workers report."""
@@ -96,19 +97,24 @@ class Rollouts:
             self._follow(run)
         return Begun(outcome, state)
 
-    async def tell(self, route: str, what: Command, intent: Intent, upstream: str = "") -> RolloutState:
+    async def tell(self, route: str, what: Command, intent: Intent, upstream: str = "") -> Taken:
         """Raises RefusedError."""
-        run = self._under_way(route)
-        if intent.dry_run:
-            return command(run.state, what, intent.who, upstream)[0]
-        await run.take(lambda state: command(state, what, intent.who, upstream))
-        return run.state
+        gateway, run = self.around.gateway, self._under_way(route)
+        by = f"{intent.who}: {intent.reason}" if intent.reason else intent.who
+
+        def told(state: RolloutState) -> machine.Outcome:
+            gateway.check_if_match(intent, [gateway.route_revision(route)])
+            return command(state, what, by, upstream)
+
+        return Taken(told(run.state)[0], None) if intent.dry_run else await run.take(told, intent)
 
     def _under_way(self, route: str) -> Run:
         """Raises OutOfTurnError."""
         run = self.running.get(route)
-        if run is None or run.state.status.ended:
-            raise OutOfTurnError(f"route {route!r} has no rollout under way")
+        if run is None or run.at_rest:
+            record = self.of(route)
+            ended = "" if record is None else f"; its last one has ended: {record.state.status.value}"
+            raise OutOfTurnError(f"route {route!r} has no rollout under way{ended}")
         return run
 
     def _plan(self, gateway: Gateway, name: str, brought: Rollout | None) -> Plan:
@@ -118,7 +124,7 @@ class Rollouts:
         if declared is None:
             raise InvalidFieldsError([FieldError("", f"route {name!r} declares no rollout: bring a plan")])
         run = self.running.get(name)
-        if run is not None:
+        if run is not None and not run.at_rest:
             raise BusyError(f"route {name!r} has a rollout under way: {run.state.name}, {run.state.status.value}")
         if name in self._beginning:
             raise BusyError(f"route {name!r} has a rollout that begins at this moment")
@@ -129,7 +135,9 @@ class Rollouts:
             raise BusyError(f"no rollout may begin: {frozen}")
         stable = stable_of(route)
         assert stable is not None
-        return plan_of(declared, stable, self._endpoints(declared.to[0]))
+        plan = plan_of(declared, stable, self._endpoints(declared.to[0]))
+        _check_shadow(gateway, name, plan)
+        return plan
 
     def _endpoints(self, upstream: str) -> tuple[str, ...]:
         gateway = self.around.gateway
@@ -168,17 +176,40 @@ class Rollouts:
                 "a rollout goes on", route=route, state=run.state.status.value, step=run.state.stage + 1
             )
             self._follow(run)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Routes that were judged for a rollout which was killed as it began, or whose record cannot be read."""
+        gateway = self.around.gateway
+        left = [name for name, state in gateway.laid.states.items() if state.judged and name not in self.running]
+        if not left:
+            return
+
+        def plan(gateway: Gateway) -> dict[str, RouteState]:
+            return {name: replace(gateway.state(gateway.known(name)), judged=False) for name in left}
+
+        spawn(
+            gateway.change(plan, Intent("rollout", "rollout_ends", "no rollout is under way")), "let go", self._failed
+        )
 
     def _follow(self, run: Run) -> None:
         self.running[run.route] = run
         self._tasks[run.route] = spawn(self._turns(run), f"rollout {run.route}", self._failed)
 
     async def _turns(self, run: Run) -> None:
+        said = ""
         while not run.at_rest:
-            await run.step(self.now())
+            try:
+                await run.step(self.now())
+            except Exception as error:
+                # Whatever it was: without turns nobody would cut this route back.
+                if repr(error) != said:
+                    self.around.log.exception("a turn of a rollout failed; it is tried again", route=run.route)
+                said = repr(error)
             await asyncio.sleep(TURN)
         self.ended[run.route] = run.record()
-        del self.running[run.route], self._tasks[run.route]
+        if self.running.get(run.route) is run:  # else the next one has begun already
+            del self.running[run.route], self._tasks[run.route]
 
     def _failed(self, error: BaseException) -> None:
         self.around.log.error("a rollout stands still", error=repr(error))
@@ -190,6 +221,19 @@ class Rollouts:
         for run in self.running.values():
             run.keep()
         await self.around.asking.close()
+
+
+def _check_shadow(gateway: Gateway, name: str, plan: Plan) -> None:
+    """That the shadow which the plan begins with can be set. Raises InvalidFieldsError."""
+    gate = plan.declared.shadow
+    if gate is None:
+        return
+    given, stamp = {"upstream": plan.to[0], "percent": gate.percent}, Stamp("", "", "")
+    route, upstreams = gateway.config.routes[name], gateway.config.upstreams
+    try:
+        set_shadow(gateway.state(name), given, route, upstreams, stamp, gateway.next_revision)
+    except ConfigError as error:
+        raise InvalidFieldsError(FieldError(f"shadow.{each.path}", each.message) for each in error.problems) from error
 
 
 def begin_rollouts(gateway: Gateway, rates: Rates, diffs: Diffs, log: Logger) -> Rollouts:

@@ -1,29 +1,29 @@
 """One rollout under way: what it sees, and doing what the machine wants done.
 
 Rules of this file. Actions are done in order; one that fails stays first and is tried again before the next step. What was done is
-kept afterwards: workers first, then the store. So a process that was killed between the two finds the route ahead of its record,
-signed by the rollout itself, and `take_up` goes on from what is in force. What somebody else has signed is theirs: the rollout
-lets go.
+kept afterwards: workers first, then the store; what is still to be done is not kept. So a process that was killed between the two
+finds the route ahead of its record, and goes on from what is in force (resuming.py). What somebody else has signed is theirs: the
+rollout lets go (laying.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from admin.audit import Auditor, Intent
 from admin.clock import utc_now
 from admin.diffs import Diffs
-from admin.document import fingerprint
 from admin.endpoints import UpstreamState, drain, enable
 from admin.gateway import Gateway
-from admin.live import RouteState, Stamp, cut_back, set_shadow, set_weights
+from admin.live import RouteState, Stamp
 from admin.logs import Logger
-from admin.refusals import RefusedError
+from admin.publisher import Receipt
+from admin.refusals import RefusedError, UnknownRouteError, UnknownUpstreamError
 from admin.rollout.actions import (
     Action,
     Ask,
@@ -39,22 +39,25 @@ from admin.rollout.actions import (
     Tell,
 )
 from admin.rollout.asking import Asking
+from admin.rollout.laying import Ground, RouteAction, laid, meddled
 from admin.rollout.machine import Outcome, Seen, interfered, step
 from admin.rollout.observing import Observing
-from admin.rollout.plan import Replace, Shadowed, Traffic
+from admin.rollout.plan import Replace, Shadowed
 from admin.rollout.record import Record, key_of
+from admin.rollout.resuming import resumed
 from admin.rollout.schedule import closed
-from admin.rollout.state import Phase, RolloutState, Status
-from admin.state.store import Change
+from admin.rollout.state import Phase, RolloutState
+from admin.state.store import Change, Key
 from proxy.control import InFlight
 from routing.check import stable_of
 from routing.config_upstreams import Upstream
-from routing.snapshot import CutbackMode
+from routing.document import ConfigError
 
 KEEP_SECONDS = 5.0
 """Evidence that only grew is kept this often."""
 
 Heard = Callable[[RolloutState, Event], None]
+States = Mapping[Key, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,30 @@ class Surroundings:
     heard: Heard
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of what a person wanted. `trouble`: why it is not in force yet; it is tried again."""
+
+    state: RolloutState
+    receipt: Receipt | None
+    trouble: str = ""
+
+
+class MeddledError(Exception):
+    """Somebody else has changed what is the rollout's, `what` says."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
 class Run:
+    """`receipt` is of the last change that it has published."""
+
     def __init__(self, record: Record, observing: Observing, around: Surroundings) -> None:
         self.state = record.state
         self.observing = observing
+        self.receipt: Receipt | None = None
         self._record = record
         self._around = around
         self._todo: deque[Action] = deque()
@@ -96,26 +119,40 @@ class Run:
     async def step(self, now: float) -> None:
         """One turn of the machine: `now` as in machine.step."""
         async with self._lock:
-            if not await self._do_all():
+            if meddled := self._interference():
+                self._let_others(meddled)
+            if not await self._do_all() or self.state.status.ended:
                 return
             before = self.state
-            meddled = self._interference()
-            self._follow(interfered(before, meddled) if meddled else step(before, self._seen(now), now))
+            self._follow(step(before, self._seen(now), now))
             await self._do_all()
             if self._changed(before) or now - self._kept_at >= KEEP_SECONDS:
                 self._kept_at = now
                 self.keep()
 
-    async def take(self, transition: Callable[[RolloutState], Outcome]) -> None:
-        """What a person wants, between two turns. Raises what `transition` raises, and then nothing has changed."""
+    async def take(self, transition: Callable[[RolloutState], Outcome], intent: Intent | None = None) -> Taken:
+        """What a person wants, between two turns; `intent` is for the audit log. Raises what `transition` raises, and then nothing
+        has changed."""
         async with self._lock:
-            self._follow(transition(self.state))
-            await self._do_all()
+            if intent is not None and (meddled := self._interference()):
+                self._let_others(meddled)
+                await self._do_all()
+            before, self.receipt = self.state, None
+            self._follow(transition(before))
+            if intent is not None:
+                self._write_down(intent, _shown(before), _shown(self.state))
+            done = await self._do_all()
             self.keep()
+            return Taken(self.state, self.receipt, "" if done else self._troubled)
 
     def _follow(self, outcome: Outcome) -> None:
         self.state, actions = outcome
         self._todo += actions
+
+    def _let_others(self, meddled: str) -> None:
+        """What was still to be done would undo theirs."""
+        self._todo.clear()
+        self._follow(interfered(self.state, meddled))
 
     def _changed(self, before: RolloutState) -> bool:
         """Whether it is another step of the story, rather than more of the same."""
@@ -123,8 +160,10 @@ class Run:
         return (before.status, before.stage, before.phase) != (after.status, after.stage, after.phase)
 
     def keep(self) -> None:
+        """Not what is still to be done: after a kill it would count as done."""
         gateway = self._around.gateway
-        gateway.journal.add(Change(gateway.revision, {key_of(self.route): self.record().to_json()}))
+        if not self._todo:
+            gateway.journal.add(Change(gateway.revision, {key_of(self.route): self.record().to_json()}))
 
     def _seen(self, now: float) -> Seen:
         state, around = self.state, self._around
@@ -156,37 +195,18 @@ class Run:
             return "the configuration no longer has this route with this stable"
         if gone := [name for name in state.plan.to if name not in gateway.config.upstreams]:
             return f"the configuration no longer has {', '.join(gone)}"
-        live = gateway.state(state.route)
-        if live.cutback is not None:
-            why = f": {live.cutback.stamp.reason}" if live.cutback.stamp.reason else ""
-            return f"cut back by {live.cutback.stamp.by}{why}"
-        if state.moved and not state.plan.replaces:
-            if live.weights is None:
-                return "the configuration's own weights for this route changed"
-            if live.weights.stamp.by != state.name:
-                return f"{live.weights.stamp.by} has set the weights"
-        return ""
+        return meddled(self._ground(), state)
+
+    def _ground(self) -> Ground:
+        gateway, name = self._around.gateway, self.route
+        route = gateway.config.routes[gateway.known(name)]
+        live, before = gateway.state(name), self._record.before
+        return Ground(live, before, route, gateway.config.upstreams, gateway.next_revision)
 
     def take_up(self) -> None:
-        """Go on after the process has died: the route may be a step ahead of what was kept of it."""
-        live, state = self._around.gateway.state(self.route), self.state
-        if state.status.ended:
-            return
-        if live.cutback is not None and live.cutback.stamp.by == state.name:
-            self.state = replace(state, status=Status.CUT_BACK, reason=live.cutback.stamp.reason, weight=0.0)
-            return
-        if live.weights is None or live.weights.stamp.by != state.name:
-            return
-        in_force = dict(live.weights.weights)
-        for number in (state.stage, state.stage + 1):
-            stage = state.plan.stages[number] if number < len(state.plan.stages) else None
-            if isinstance(stage, Traffic) and state.plan.weights(stage.weight) == in_force:
-                if number > state.stage or state.phase is Phase.ENTERING:
-                    self.state = replace(
-                        state, stage=number, phase=Phase.HOLDING, weight=stage.weight, moved=True, held=0.0, gates={}
-                    )
-                    self.observing.begin(self.state)
-                return
+        """Go on after the process has died; what is to be done for it is done in the first turn."""
+        if self.route in self._around.gateway.config.routes:
+            self._follow(resumed(self.state, self._around.gateway.state(self.route), self._record.before))
 
     # Doing
 
@@ -195,10 +215,15 @@ class Run:
         while self._todo:
             try:
                 await self._do(self._todo[0])
-            except RefusedError as error:
-                if error.detail != self._troubled:
-                    self._around.log.error("a rollout cannot go on", route=self.route, reason=error.detail)
-                self._troubled = error.detail
+            except MeddledError as error:
+                self._let_others(error.what)
+                continue
+            except (UnknownRouteError, UnknownUpstreamError):
+                pass  # gone from the configuration, and with it what there was to do
+            except (RefusedError, ConfigError) as error:
+                if str(error) != self._troubled:
+                    self._around.log.error("a rollout cannot go on", route=self.route, reason=str(error))
+                self._troubled = str(error)
                 return False
             self._todo.popleft()
             self._troubled = ""
@@ -220,36 +245,22 @@ class Run:
             case _:
                 assert_never(action)
 
-    async def _change_route(self, action: Move | CutBack | GoBack | Copy | StopCopies) -> None:
+    async def _change_route(self, action: RouteAction) -> None:
         state = self.state
         names = {Move: "weights", GoBack: "weights", CutBack: "cutback", Copy: "shadow", StopCopies: "shadow"}
         reason = state.reason or f"step {state.stage + 1} of {len(state.plan.stages)}: {state.current.title}"
         stamp = Stamp(state.name, utc_now(), reason)
 
-        def plan(gateway: Gateway) -> dict[str, RouteState]:
-            return {state.route: self._laid(gateway, action, stamp)}
+        def plan(_: Gateway) -> dict[str, RouteState]:
+            ground = self._ground()
+            if what := self._interference():
+                raise MeddledError(what)  # since this turn began
+            return {state.route: laid(ground, action, state, stamp)}
 
         # A request that a broken upstream has got and not begun to answer is worth another try.
         in_flight = InFlight.RETRY if isinstance(action, CutBack) else InFlight.FINISH
-        await self._around.gateway.change(plan, Intent(state.name, names[type(action)], reason), in_flight)
-
-    def _laid(self, gateway: Gateway, action: Move | CutBack | GoBack | Copy | StopCopies, stamp: Stamp) -> RouteState:
-        name, before = self.route, self._record.before
-        live, route = gateway.state(gateway.known(name)), gateway.config.routes[name]
-        match action:
-            case Move(weights):
-                return replace(set_weights(live, weights, fingerprint(route), stamp), judged=True)
-            case CutBack():
-                return cut_back(replace(live, weights=before.weights, judged=False), CutbackMode.CUT, stamp)
-            case GoBack():
-                return replace(live, weights=before.weights)
-            case Copy(upstream, percent):
-                given = {"upstream": upstream, "percent": percent}
-                return set_shadow(live, given, route, gateway.config.upstreams, stamp, gateway.next_revision)
-            case StopCopies():
-                return replace(live, shadow=before.shadow)
-            case _:
-                assert_never(action)
+        intent = Intent(state.name, names[type(action)], reason)
+        self.receipt = (await self._around.gateway.change(plan, intent, in_flight)).receipt
 
     async def _change_endpoints(self, upstream: str, endpoints: tuple[str, ...], *, out: bool) -> None:
         stamp = Stamp(self.state.name, utc_now(), self.state.current.title)
@@ -267,23 +278,21 @@ class Run:
         if state.status.ended:
             self.state = state = replace(state, ended_at=utc_now())
             await self._let_go()
-        gateway = around.gateway
         about = {
-            "number": state.number,
-            "state": state.status.value,
-            "step": state.stage + 1,
-            "steps": len(state.plan.stages),
-            "weight": state.weight,
+            **_shown(state),
             "to": list(state.plan.to),
             "started_at": state.started_at,
             "verdict": state.verdict.sentence,
         }
         intent = Intent(state.name, f"rollout_{event.value}", state.reason or state.current.title)
-        entry = Auditor(gateway.node).entry(intent, gateway.revision, state.route, None, about, None)
-        states = {key_of(state.route): self.record().to_json()}
-        gateway.journal.add(Change(gateway.revision, states, [entry]))
+        self._write_down(intent, None, about, {key_of(state.route): self.record().to_json()})
         around.log.info(intent.action, route=state.route, reason=intent.reason, state=state.status.value)
         around.heard(state, event)
+
+    def _write_down(self, intent: Intent, before: object, after: object, states: States | None = None) -> None:
+        gateway = self._around.gateway
+        entry = Auditor(gateway.node).entry(intent, gateway.revision, self.route, before, after, None)
+        gateway.journal.add(Change(gateway.revision, dict(states or {}), [entry]))
 
     async def _let_go(self) -> None:
         """Workers need not count any more."""
@@ -296,3 +305,14 @@ class Run:
             return {name: replace(gateway.state(gateway.known(name)), judged=False)}
 
         await gateway.change(plan, Intent(self.state.name, "rollout_ends", self.state.reason))
+
+
+def _shown(state: RolloutState) -> dict[str, Any]:
+    """Of a rollout, in an entry of the audit log."""
+    return {
+        "number": state.number,
+        "state": state.status.value,
+        "step": state.stage + 1,
+        "steps": len(state.plan.stages),
+        "weight": state.weight,
+    }
