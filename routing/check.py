@@ -12,6 +12,7 @@ from math import isfinite
 from routing import config as declared
 from routing.check_admin import admin_findings, admin_warnings
 from routing.check_listen import listen_findings
+from routing.check_notifications import notification_problems
 from routing.check_rollout import freeze_problems, rollout_problems
 from routing.config import Config
 from routing.config_upstreams import HealthCheck, Upstream
@@ -110,6 +111,8 @@ def findings(config: Config, names: Collection[str]) -> Iterator[Finding]:
     yield from _overlaps(config)
     for key, message in freeze_problems(config.freezes):
         yield ("freezes", *key), message
+    for key, message in notification_problems(config.notifications, config.routes):
+        yield ("notifications", *key), message
 
 
 def _listeners(config: Config) -> Iterator[Finding]:
