@@ -93,12 +93,12 @@ def _latency(runs: Runs, count: int, missed: list[str]) -> Iterator[str]:
 def _nothing(runs: Runs, count: int, missed: list[str]) -> Iterator[str]:
     """A second a tick, for time's sake."""
     hour = Scene(tick=1.0)
-    outage = Scene(tick=1.0, outage=0.2, seconds=900.0)
+    outage = replace(hour, outage=0.2)
     scenes = (
         ("no difference, an hour", hour, count, 0.01),
         ("sticky clients that fail 5 times in a row, an hour", replace(hour, tries=5.0), count, 0.02),
-        ("both fail by 20 % for a minute", outage, count, 0.01),
-        ("both fail by 20 % for six minutes", replace(outage, out_for=360.0, seconds=1200.0), count // 10, 0.01),
+        ("both fail by 20 % for a minute of an hour", outage, count, 0.01),
+        ("both fail by 20 % for six minutes of an hour", replace(outage, out_for=360.0), count // 10, 0.01),
         ("no difference, latencies too, half an hour", replace(hour, timed=True, seconds=1800.0), count // 10, 0.01),
     )
     yield from _head("no regression", "rollouts", "asked", "cut back", "Flagger's rule")

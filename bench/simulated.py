@@ -89,7 +89,7 @@ def run(scene: Scene, seed: int, flagger: bool = False) -> Ended:
                 verdict = judging.verdict if judging.alarms else Verdict(judging.kind)
                 state, actions = step(state, Seen(verdict, failed=failed), 1.0 + now)
                 if any(isinstance(action, CutBack) for action in actions):
-                    cut_back, why = now - scene.changes_at, state.reason
+                    cut_back, why = now - scene.changes_at, verdict.sentence
         if cut_back is not None and (not flagger or checks.failed_at is not None):
             break
     at = checks.failed_at
