@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp, isfinite, log, sqrt
 from typing import TYPE_CHECKING, Any
 
-from admin.rollout.bands import rate_interval
+from admin.rollout.bands import difference_interval, rate_interval
 from admin.rollout.evidence import SURE_ENOUGH, AbsoluteRisk, RelativeRisk, log_late_threshold, log_threshold
 from admin.rollout.rules import DIFFS, ERRORS, LATENCY, LIMIT, RULE_OUT
 from admin.rollout.verdict import Kind, Verdict
@@ -127,6 +127,7 @@ def numbers_of(judging: Judging) -> dict[str, Any]:
         "canary": _arm(stage.n_c, stage.failed_c, stage.k_c, rules.false_alarm),
         "stable": _arm(stage.n_s, stage.failed_s, stage.k_s, rules.false_alarm),
         "evidence": {metric: _evidence(judging, metric) for metric in rules.alphas if judging.process(metric)},
+        "difference": _difference(stage, rules.false_alarm),
         "relative_risk": {"value": _risk(stage), "low": _significant(low), "high": _significant(high)},
         "promotion": {
             "rule_out": rules.rule_out or RULE_OUT,
@@ -170,6 +171,13 @@ def _arm(requests: int, failed: int, counted: int, alpha: float) -> dict[str, An
         "low": round(low, 6),
         "high": round(high, 6),
     }
+
+
+def _difference(totals: Totals, alpha: float) -> dict[str, Any]:
+    """Of the canary's rate of errors to stable's."""
+    low, high = difference_interval(totals.n_c, totals.k_c, totals.n_s, totals.k_s, alpha)
+    value = totals.failed_c / totals.n_c - totals.failed_s / totals.n_s if totals.n_c and totals.n_s else None
+    return {"value": None if value is None else round(value, 6), "low": round(low, 6), "high": round(high, 6)}
 
 
 def _risk(totals: Totals) -> float | None:

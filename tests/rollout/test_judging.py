@@ -78,6 +78,14 @@ def test_errors_of_the_canary_are_a_regression_in_one_sentence() -> None:
     assert verdict.numbers["evidence"][ERRORS]["value"] >= verdict.numbers["evidence"][ERRORS]["needed"] == 400.0
 
 
+def test_numbers_have_the_rate_of_each_arm_and_their_difference_with_bands() -> None:
+    numbers = fed(Judging(RULES), [tick(1, 1, 500, 500)] * 100).verdict.numbers
+    for arm in ("canary", "stable"):
+        assert numbers[arm]["low"] < numbers[arm]["rate"] == 0.002 < numbers[arm]["high"]
+    assert numbers["difference"]["low"] < numbers["difference"]["value"] == 0.0 < numbers["difference"]["high"] < 0.003
+    assert numbers["relative_risk"]["low"] < numbers["relative_risk"]["value"] == 1.0 < numbers["relative_risk"]["high"]
+
+
 def test_errors_beside_a_stable_without_any_are_counted_out() -> None:
     sentence = fed(Judging(RULES), [tick(k_c=6, k_s=0)]).verdict.sentence
     assert sentence == "canary errors 12 % against 0 % (6 of 50 against none of 950), sure at 99 %"
