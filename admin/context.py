@@ -10,6 +10,7 @@ from admin.auth import Tokens
 from admin.diffs import Diffs
 from admin.gateway import Gateway
 from admin.logs import Logger
+from admin.notify.news import News
 from admin.rates import Rates
 from admin.refused_calls import RefusedCalls
 from admin.rollout.loop import Rollouts
@@ -41,6 +42,7 @@ class Context:
     rates: Rates
     diffs: Diffs
     rollouts: Rollouts
+    news: News
     settings: Settings
     log: Logger
     started_at: float

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from admin.api.endpoints import endpoint_answers
 from admin.context import Context
 from admin.live import effective
+from admin.notify.policy import Fate
 from proxy.stats import EDGES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -183,9 +184,25 @@ class GatewayCollector(Collector):
             "headgate_store_kept_aside", "Damaged databases kept in the state folder.", value=len(context.kept_aside)
         )
         yield from self._access()
+        yield from self._news()
         build = GaugeMetricFamily("headgate_build_info", "Always 1.", labels=["version", "node"])
         build.add_metric([context.version, context.gateway.node], 1.0)
         yield build
+
+    def _news(self) -> Iterator[Metric]:
+        feed, notifier = self._context.news.feed, self._context.news.notifier
+        told = CounterMetricFamily("headgate_notifications", "By what became of them.", labels=["outcome"])
+        for fate in Fate:
+            told.add_metric([fate.value], notifier.fates[fate])
+        yield told
+        yield GaugeMetricFamily("headgate_notifications_pending", "Queued, or under way.", value=notifier.pending)
+        yield GaugeMetricFamily("headgate_event_streams", "Clients of GET /v1/events.", value=feed.followers)
+        dropped = CounterMetricFamily(
+            "headgate_event_streams_dropped", "Such clients that were cut off, or not let in.", labels=["reason"]
+        )
+        for drop, count in feed.drops.items():
+            dropped.add_metric([drop.value], count)
+        yield dropped
 
     def _access(self) -> Iterator[Metric]:
         throttle, refused = self._context.throttle, self._context.refused

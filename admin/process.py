@@ -41,6 +41,7 @@ from proxy.tasks import spawn
 
 if TYPE_CHECKING:
     from admin.health import HealthChecks
+    from admin.notify.news import News
     from admin.rollout.loop import Rollouts
     from admin.server import Server
     from admin.startup import Settings, Started
@@ -63,6 +64,7 @@ class AdminProcess:
         self.server: Server | None = None
         self._checks: HealthChecks | None = None
         self._rollouts: Rollouts | None = None
+        self._news: News | None = None
         self._ending = asyncio.Event()
         self._patience = LAST_CHANCE_SECONDS
         """Seconds that pending writes get at the end."""
@@ -108,6 +110,7 @@ class AdminProcess:
         if not receipt.applied:
             self._log.error("not every worker has taken the configuration", receipt=receipt.to_json())
         from admin.health import HealthChecks
+        from admin.notify.news import News
         from admin.rollout.loop import begin_rollouts
         from admin.server import ServeError, Server
 
@@ -117,9 +120,12 @@ class AdminProcess:
         try:
             if started.pending is not None:
                 await started.gateway.journal.keep(started.pending)
-            self._rollouts = rollouts = begin_rollouts(started.gateway, self._rates, self._diffs, self._log)
+            self._news = news = News(started.gateway, self._log)
+            self._rollouts = rollouts = begin_rollouts(started.gateway, self._rates, self._diffs, self._log, news.heard)
             rollouts.take_up(started.rollouts)
-            self.server = await Server.start(started, self._settings, self._rates, self._diffs, rollouts, self._log)
+            self.server = await Server.start(
+                started, self._settings, self._rates, self._diffs, rollouts, news, self._log
+            )
         except ServeError as error:
             raise StartError(str(error)) from error
 
@@ -130,6 +136,8 @@ class AdminProcess:
             await self.server.stop()
         if self._rollouts is not None:
             await self._rollouts.stop()
+        if self._news is not None:
+            await self._news.close(self._patience)
         if self._started is not None:
             await self._started.gateway.journal.close(self._patience)
             await self._diffs.close(self._patience)

@@ -18,6 +18,7 @@ from admin.context import Context
 from admin.diffs import Diffs
 from admin.jwks import Keys, source_of
 from admin.logs import Logger
+from admin.notify.news import News
 from admin.oidc import Provider
 from admin.rates import Rates
 from admin.rollout.loop import Rollouts
@@ -43,7 +44,14 @@ class Server:
 
     @classmethod
     async def start(
-        cls, started: Started, settings: Settings, rates: Rates, diffs: Diffs, rollouts: Rollouts, log: Logger
+        cls,
+        started: Started,
+        settings: Settings,
+        rates: Rates,
+        diffs: Diffs,
+        rollouts: Rollouts,
+        news: News,
+        log: Logger,
     ) -> Server:
         """Raises ServeError."""
         admin = started.gateway.config.admin
@@ -52,7 +60,7 @@ class Server:
         except (StoreError, StoreUnusableError, OSError) as error:
             raise ServeError(f"the admin token cannot be made: {error}") from error
         context = Context(
-            started.gateway, started.store, tokens, rates, diffs, rollouts, settings, log, _gateway_started()
+            started.gateway, started.store, tokens, rates, diffs, rollouts, news, settings, log, _gateway_started()
         )
         context.kept_aside = kept_aside(started.folder)
         if admin.oidc is not None:
@@ -71,11 +79,13 @@ class Server:
         await web.SockSite(runner, listener, ssl_context=tls).start()
         url = _url(admin, listener)
         write_private(started.folder / URL_FILE, url + "\n")
+        news.url = url
         log.info("the admin API serves", url=url)
         return cls(context, runner, tls)
 
     async def stop(self) -> None:
         """Calls under way get a second; what they have changed is in the journal."""
+        self.context.news.feed.close()
         await self._runner.cleanup()
         if self.context.provider is not None:
             self.context.provider.keys.close()

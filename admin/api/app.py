@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler as WebHandler
 
 from admin.api.access import SAFE, WHO, authenticate
-from admin.api.call import Call
+from admin.api.call import HEADERS, Call
 from admin.api.operations import OPERATIONS, Operation
 from admin.api.problems import ProblemError, of_http, of_refusal, response
 from admin.auth import Principal, Role
@@ -30,13 +30,6 @@ _TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})  # as pydantic reads a q
 # Of changes, what the audit log has of those that were refused: who may not, and what can't be done. Not what can't be read.
 _AUDITED = frozenset({403, 404, 409, 412, 422})
 NOBODY = Principal("", Role.VIEWER)
-
-_HEADERS = {
-    "Server": "headgate",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 def make_app(context: Context) -> web.Application:
@@ -66,7 +59,7 @@ async def _answer(request: web.Request, handler: WebHandler) -> web.StreamRespon
     except Exception:
         request.app[CONTEXT].log.exception("a call failed", method=request.method, path=request.path)
         answer = response(ProblemError(500, "see the gateway's log"))
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
     return answer
 
@@ -107,6 +100,6 @@ def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.Stre
                 403, f"this needs the role {needed}; the token {principal.name!r} is {principal.role.name.lower()}"
             )
         reply = await operation.handler(Call(request, request.app[CONTEXT], principal))
-        return reply.response()
+        return reply if isinstance(reply, web.StreamResponse) else reply.response()
 
     return handle

@@ -21,6 +21,14 @@ BODY_LIMIT = 1024 * 1024
 CONFIG_LIMIT = 16 * 1024 * 1024
 BODY_TIMEOUT = 15.0
 
+HEADERS = {
+    "Server": "headgate",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""Of every answer."""
+
 _ETAG = re.compile(r'"?([0-9]{1,18})"?')
 _JSON = frozenset({"application/json"})
 # What a body is called by a client that does not say what it is: no header at all, or the one `curl -d` sends by itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from aiohttp import web
 from pydantic import BaseModel
 
 from admin.api import (
@@ -12,6 +13,7 @@ from admin.api import (
     configuration,
     endpoint_models,
     endpoints,
+    events,
     explaining,
     models,
     pages,
@@ -27,7 +29,7 @@ from admin.api.call import Call, Raw, Reply
 from admin.auth import Role
 from admin.rollout.commands import Command
 
-Handler = Callable[[Call], Awaitable[Reply | Raw]]
+Handler = Callable[[Call], Awaitable[Reply | Raw | web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ ONE_CUTBACK = "/v1/routes/{route}/cutback"
 SHADOW = "/v1/routes/{route}/shadow"
 DIFFS = "/v1/routes/{route}/diffs"
 ROLLOUT = "/v1/routes/{route}/rollout"
+EVENTS = "/v1/events"
 ENDPOINTS = "/v1/upstreams/{upstream}/endpoints"
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -266,6 +269,14 @@ OPERATIONS: tuple[Operation, ...] = (
         models.AuditAnswer,
         query=models.AuditQuery,
         refusals=(503,),
+    ),
+    Operation(
+        "GET",
+        EVENTS,
+        events.get_events,
+        "what happens, as it happens: server-sent events",
+        None,
+        content="text/event-stream",
     ),
     Operation("GET", "/v1/config", configuration.get_config, "the declared document, as JSON or YAML", None),
     Operation(

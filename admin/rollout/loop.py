@@ -26,7 +26,7 @@ from admin.rollout.commands import Command, command
 from admin.rollout.observing import Observing
 from admin.rollout.plan import Plan, plan_of
 from admin.rollout.record import Record
-from admin.rollout.run import Run, Surroundings, Taken
+from admin.rollout.run import Heard, Run, Surroundings, Taken
 from admin.rollout.schedule import closed
 from admin.rollout.state import RolloutState
 from proxy.control import Arm
@@ -236,8 +236,8 @@ def _check_shadow(gateway: Gateway, name: str, plan: Plan) -> None:
         raise InvalidFieldsError(FieldError(f"shadow.{each.path}", each.message) for each in error.problems) from error
 
 
-def begin_rollouts(gateway: Gateway, rates: Rates, diffs: Diffs, log: Logger) -> Rollouts:
+def begin_rollouts(gateway: Gateway, rates: Rates, diffs: Diffs, log: Logger, heard: Heard) -> Rollouts:
     """None under way yet."""
     asking = Asking(gateway, rates, lambda error: log.error("a question of a rollout failed", error=repr(error)))
-    around = Surroundings(gateway, diffs, asking, log, lambda state, event: None)
+    around = Surroundings(gateway, diffs, asking, log, heard)
     return Rollouts(around, asyncio.get_running_loop().time)

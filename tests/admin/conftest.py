@@ -71,6 +71,8 @@ class Plane:
 
     async def bare(self, method: str, path: str, **options: Any) -> Answer:
         async with self.session.request(method, self.url + path, **options) as response:
+            if response.content_type == "text/event-stream":  # has no end
+                return Answer(response.status, response.headers, None, "")
             text = await response.text()
             is_json = response.content_type.endswith("json")
             json = await response.json(content_type=None) if is_json and text else None

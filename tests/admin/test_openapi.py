@@ -104,7 +104,7 @@ async def test_real_answers_have_the_declared_shape(plane: Plane, method: str, p
         jsonschema_rs.validator_for(whole).validate(answer.json)
 
 
-schema = schemathesis.openapi.from_dict(DESCRIPTION)
+schema = schemathesis.openapi.from_dict(DESCRIPTION).exclude(path="/v1/events")  # has no end
 
 
 @schema.parametrize()
