@@ -46,10 +46,10 @@ def _plan(call: Call, name: str, given: dict[str, Any]) -> Rollout:
 async def get_rollout(call: Call) -> Reply:
     call.parameters(NoQuery)
     name = call.context.gateway.known(call.route)
-    record = call.context.rollouts.of(name)
-    if record is None:
+    state = call.context.rollouts.of(name)
+    if state is None:
         raise ProblemError(404, f"route {name!r} has had no rollout")
-    return _answer(call.context, name, record.state, None, (), dry_run=False)
+    return _answer(call.context, name, state, None, (), dry_run=False)
 
 
 def telling(what: Command) -> Callable[[Call], Awaitable[Reply]]:

@@ -97,7 +97,7 @@ def route_answer(
         sticky=None if route.sticky is None else _document(route.sticky),
         rules=[_document(rule) for rule in route.rules],
         shadow=shadow_in(laid, name, context.diffs),
-        rollout=None if (record := context.rollouts.of(name)) is None else rollout_of(record.state),
+        rollout=None if (rollout := context.rollouts.of(name)) is None else rollout_of(rollout),
         upstreams={
             upstream: _route_upstream(gateway.snapshot, upstream, rates.get((name, upstream), NO_TRAFFIC), ejected)
             for upstream in names

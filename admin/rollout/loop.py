@@ -61,10 +61,12 @@ class Rollouts:
 
     # Asked
 
-    def of(self, route: str) -> Record | None:
+    def of(self, route: str) -> RolloutState | None:
         """The rollout under way, or the last one."""
-        run = self.running.get(route)
-        return self.ended.get(route) if run is None else run.record()
+        if (run := self.running.get(route)) is not None:
+            return run.settled
+        record = self.ended.get(route)
+        return None if record is None else record.state
 
     # Begun and told
 
@@ -87,7 +89,7 @@ class Rollouts:
 
     async def _begun(self, route: str, of_it: Plan, before: RouteState, outcome: Outcome, intent: Intent) -> Begun:
         last = self.of(route)
-        number = 1 if last is None else last.state.number + 1
+        number = 1 if last is None else last.number + 1
         state, actions = machine.begin(of_it, route, number, intent.who, utc_now())
         if outcome.receipt is not None:
             endpoints = self._endpoints(of_it.to[0])
@@ -112,8 +114,8 @@ class Rollouts:
         """Raises OutOfTurnError."""
         run = self.running.get(route)
         if run is None or run.at_rest:
-            record = self.of(route)
-            ended = "" if record is None else f"; its last one has ended: {record.state.status.value}"
+            last = self.of(route)
+            ended = "" if last is None else f"; its last one has ended: {last.status.value}"
             raise OutOfTurnError(f"route {route!r} has no rollout under way{ended}")
         return run
 

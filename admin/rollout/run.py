@@ -97,6 +97,10 @@ class Run:
         self.receipt: Receipt | None = None
         self._record = record
         self._around = around
+        self._in_force = record.state
+        """What the route has of it."""
+        self.settled = record.state
+        """As people may see it: it has cut back when workers have, not when that was decided."""
         self._todo: deque[Action] = deque()
         self._kept_at = 0.0
         self._troubled = ""
@@ -187,7 +191,7 @@ class Run:
 
     def _interference(self) -> str:
         """What somebody else has changed of what is the rollout's; empty where nothing."""
-        gateway, state = self._around.gateway, self.state
+        gateway, state = self._around.gateway, self._in_force
         if state.status.ended:
             return ""
         route = gateway.config.routes.get(state.route)
@@ -207,6 +211,7 @@ class Run:
         """Go on after the process has died; what is to be done for it is done in the first turn."""
         if self.route in self._around.gateway.config.routes:
             self._follow(resumed(self.state, self._around.gateway.state(self.route), self._record.before))
+            self._in_force = replace(self.state, phase=Phase.ENTERING)
 
     # Doing
 
@@ -227,6 +232,7 @@ class Run:
                 return False
             self._todo.popleft()
             self._troubled = ""
+        self._in_force = self.settled = self.state
         return True
 
     async def _do(self, action: Action) -> None:
@@ -261,6 +267,7 @@ class Run:
         in_flight = InFlight.RETRY if isinstance(action, CutBack) else InFlight.FINISH
         intent = Intent(state.name, names[type(action)], reason)
         self.receipt = (await self._around.gateway.change(plan, intent, in_flight)).receipt
+        self._in_force = self.state
 
     async def _change_endpoints(self, upstream: str, endpoints: tuple[str, ...], *, out: bool) -> None:
         stamp = Stamp(self.state.name, utc_now(), self.state.current.title)
