@@ -62,7 +62,7 @@ def telling(what: Command) -> Callable[[Call], Awaitable[Reply]]:
         upstream = body.upstream if isinstance(body, PromoteBody) else ""
         intent = call.intent(f"rollout_{what.value}", body.reason, dry_run=query.dry_run)
         taken = await context.rollouts.tell(name, what, intent, upstream)
-        warnings = (f"not in force yet, and tried again: {taken.trouble}",) if taken.trouble else ()
+        warnings = (taken.trouble,) if taken.trouble else ()
         return _answer(context, name, taken.state, taken.receipt, warnings, dry_run=query.dry_run)
 
     return post

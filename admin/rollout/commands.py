@@ -8,7 +8,7 @@ from typing import assert_never
 
 from admin.refusals import OutOfTurnError
 from admin.rollout.actions import Action, Event, GoBack, Judge, Tell
-from admin.rollout.machine import Outcome, leave, promote, undone
+from admin.rollout.machine import Outcome, chosen_from, leave, promote, undone
 from admin.rollout.plan import Replace
 from admin.rollout.state import Phase, RolloutState, Status
 
@@ -56,8 +56,7 @@ def _resume(state: RolloutState, by: str) -> Outcome:
 def _approve(state: RolloutState) -> Outcome:
     if state.status is not Status.AWAITING_APPROVAL:
         raise OutOfTurnError(f"the rollout of route {state.route!r} asks for no approval")
-    last = state.stage + 1 == len(state.plan.stages)
-    if last and (len(state.plan.to) > 1 or state.plan.declared.pattern == "ab"):
+    if chosen_from(state):
         raise OutOfTurnError("all its steps are over: promote an upstream, or abort")
     if isinstance(state.current, Replace):
         return replace(state, status=Status.RUNNING, approved=True, reason=""), ()

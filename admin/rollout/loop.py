@@ -95,8 +95,10 @@ class Rollouts:
             endpoints = self._endpoints(of_it.to[0])
             record = Record(state, endpoints, replace(before, judged=False), {})
             run = Run(record, Observing(of_it, sticky=self._sticky(route)), self.around)
-            await run.take(lambda _: (state, actions))
+            taken = await run.take(lambda _: (state, actions))
             self._follow(run)
+            if taken.trouble and not outcome.warnings:
+                outcome = replace(outcome, warnings=(taken.trouble,))
         return Begun(outcome, state)
 
     async def tell(self, route: str, what: Command, intent: Intent, upstream: str = "") -> Taken:

@@ -156,7 +156,7 @@ def _hold(state: RolloutState, hold: float) -> Outcome:
         if not gate.passed:
             return replace(state, reason=f"holding: {gate.message or f'{name} has not answered yet'}"), asks + more
     stage = state.current
-    if isinstance(stage, Traffic) and stage.approval and not state.approved:
+    if isinstance(stage, Traffic) and stage.approval and not state.approved and not chosen_from(state):
         awaiting, told = _await_approval(state, f"{stage.title} has held: waiting for a person")
         return awaiting, asks + more + told
     left, done = leave(state)
@@ -200,12 +200,18 @@ def leave(state: RolloutState) -> Outcome:
             excused=False,
             gates={},
         ), actions
-    if len(state.plan.to) > 1 or state.plan.declared.pattern == "ab":
+    if chosen_from(state):
         which = " or ".join(state.plan.to)
         ended, told = _await_approval(state, f"all steps have held: promote {which}, or abort")
         return ended, actions + told
     ended, done = promote(state, state.plan.to[0], "every step has held")
     return ended, actions + done
+
+
+def chosen_from(state: RolloutState) -> bool:
+    """Whether a person says which upstream is promoted when this stage is over."""
+    last = state.stage + 1 == len(state.plan.stages)
+    return last and (len(state.plan.to) > 1 or state.plan.declared.pattern == "ab")
 
 
 def undone(state: RolloutState) -> tuple[Action, ...]:
@@ -242,7 +248,7 @@ def _fail(state: RolloutState, why: str) -> Outcome:
         paused = replace(state, status=Status.PAUSED, excused=True, reason=why)
         return paused, (Tell(Event.PAUSED),)
     if state.moved:
-        failures = f"{state.failed} client request{' had' if state.failed == 1 else 's had'} failed"
+        failures = f"{state.failed} client request{' had' if state.failed == 1 else 's had'} failed there"
         why = f"{why}; cut back {state.held:.0f} s after the step began; {failures}"
     ended = replace(state, status=Status.CUT_BACK, reason=why, weight=0.0)
     back: Action = CutBack() if state.moved else GoBack()

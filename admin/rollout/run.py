@@ -73,7 +73,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of what a person wanted. `trouble`: why it is not in force yet; it is tried again."""
+    """What came of what a person wanted. `trouble`: what is not yet done of it."""
 
     state: RolloutState
     receipt: Receipt | None
@@ -145,9 +145,12 @@ class Run:
             self._follow(transition(before))
             if intent is not None:
                 self._write_down(intent, _shown(before), _shown(self.state))
-            done = await self._do_all()
-            self.keep()
-            return Taken(self.state, self.receipt, "" if done else self._troubled)
+            trouble = "" if await self._do_all() else f"not in force yet, and tried again: {self._troubled}"
+            taken = Taken(self.state, self.receipt, trouble)
+            kept = self.keep()
+        if kept is not None and not await self._around.gateway.journal.kept(kept):
+            taken = replace(taken, trouble="not yet stored: a restart would lose it; storing is tried again")
+        return taken
 
     def _follow(self, outcome: Outcome) -> None:
         self.state, actions = outcome
@@ -163,11 +166,14 @@ class Run:
         after = self.state
         return (before.status, before.stage, before.phase) != (after.status, after.stage, after.phase)
 
-    def keep(self) -> None:
+    def keep(self) -> Change | None:
         """Not what is still to be done: after a kill it would count as done."""
+        if self._todo:
+            return None
         gateway = self._around.gateway
-        if not self._todo:
-            gateway.journal.add(Change(gateway.revision, {key_of(self.route): self.record().to_json()}))
+        change = Change(gateway.revision, {key_of(self.route): self.record().to_json()})
+        gateway.journal.add(change)
+        return change
 
     def _seen(self, now: float) -> Seen:
         state, around = self.state, self._around

@@ -89,7 +89,7 @@ def test_a_regression_cuts_back_and_says_why() -> None:
     driven = Driven(canary())
     driven.run(70)
     assert driven.see(WORSE, failed=12) == [CutBack(), Tell(Event.CUT_BACK)]
-    why = f"{WORSE.sentence}; cut back 8 s after the step began; 12 client requests had failed"
+    why = f"{WORSE.sentence}; cut back 8 s after the step began; 12 client requests had failed there"
     assert (driven.state.status, driven.state.reason) == (Status.CUT_BACK, why)
     assert driven.run(100) == []
 
