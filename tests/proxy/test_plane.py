@@ -14,7 +14,7 @@ import pytest
 
 from proxy.client import ClientConnection
 from proxy.exchange import NEVER, Exchange
-from proxy.plane import EXPIRED_AT_ONCE
+from proxy.plane import EXPIRED_AT_ONCE, EXPIRY_PAUSE
 from proxy.request_parser import RequestMessage
 from proxy.upstream import UpstreamConnection
 from routing.snapshot import CutbackMode, Live
@@ -171,16 +171,15 @@ def test_snapshot_without_a_log_writes_none() -> None:
 
 
 class Turns:
-    """A loop that keeps what is to be done in its next turn."""
+    """A loop that keeps what is to be done a moment later."""
 
     def __init__(self) -> None:
         self.soon: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
 
-    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        self.soon.append((callback, args))
-
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> None:
-        """The next sweep: the test's to make."""
+        """The next sweep is the test's to make."""
+        if delay <= EXPIRY_PAUSE:
+            self.soon.append((callback, args))
 
     def turn(self) -> None:
         turns, self.soon = self.soon, []
