@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ class Context:
     """Where `admin.oidc` is configured."""
     throttle: Throttle = field(default_factory=Throttle)
     refused: RefusedCalls = field(default_factory=RefusedCalls)
+    verifying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One walk along the audit log at a time: a long one takes a good part of the loop's time."""
     _geo: tuple[GeoSource, Geo] | None = None
 
     _registry: CollectorRegistry | None = None

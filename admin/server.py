@@ -13,6 +13,7 @@ from aiohttp import web
 
 from admin.api.app import make_app
 from admin.api.configuration import reload_file
+from admin.audit import HEADS_EVERY, note_heads
 from admin.auth import bootstrap, write_private
 from admin.context import Context
 from admin.diffs import Diffs
@@ -25,6 +26,7 @@ from admin.rollout.loop import Rollouts
 from admin.startup import Settings, Started
 from admin.state.opening import kept_aside
 from admin.state.store import StoreError, StoreUnusableError
+from proxy.tasks import spawn
 from routing.config_admin import Admin
 
 URL_FILE = "admin.url"
@@ -41,6 +43,12 @@ class Server:
         self.context = context
         self._runner = runner
         self._tls = tls
+        self._stopping = asyncio.Event()
+        self._heads = spawn(
+            note_heads(context.store, context.log, self._pause),
+            "audit heads",
+            lambda error: context.log.error("the audit log's heads are no longer in the log", error=repr(error)),
+        )
 
     @classmethod
     async def start(
@@ -85,10 +93,20 @@ class Server:
 
     async def stop(self) -> None:
         """Calls under way get a second; what they have changed is in the journal."""
+        self._stopping.set()
         self.context.news.feed.close()
         await self._runner.cleanup()
+        await asyncio.wait([self._heads], timeout=1.0)
         if self.context.provider is not None:
             self.context.provider.keys.close()
+
+    async def _pause(self) -> bool:
+        try:
+            async with asyncio.timeout(HEADS_EVERY):
+                await self._stopping.wait()
+        except TimeoutError:
+            return True
+        return False
 
     async def reload(self) -> None:
         """SIGHUP: the file again, and the API's own certificate. A bad file changes nothing."""

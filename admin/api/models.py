@@ -44,6 +44,12 @@ class AuditQuery(Query):
     )
 
 
+class VerifyQuery(Query):
+    expect: str | None = Field(
+        None, pattern=r"^[0-9a-fA-F]{64}$", description="a head noted before: it must have been the head of this log"
+    )
+
+
 REASON = Field("", max_length=1000, description="for the audit log")
 
 
@@ -305,11 +311,27 @@ class AuditAnswerEntry(Answer):
     after: JsonValue
     receipt: JsonValue
     node: str
+    hash: str = Field(description="SHA-256 over the hash of the entry before it and itself")
 
 
 class AuditAnswer(Answer):
     entries: list[AuditAnswerEntry]
     next: int | None = Field(description="`before` of the next page; null where this is the last")
+
+
+class MisfitAnswer(Answer):
+    id: int | None = Field(description="the first entry that does not fit; null where it is none of the log's")
+    why: str
+
+
+class VerifyAnswer(Answer):
+    """How far the chain of hashes holds."""
+
+    holds: bool
+    entries: int = Field(description="so many fit, from the first on")
+    head: str = Field(description="the hash of the last of them")
+    misfit: MisfitAnswer | None
+    expected: int | None = Field(description="the entry whose hash was expected; null where none was, or none has it")
 
 
 class HealthAnswer(Answer):

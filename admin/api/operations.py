@@ -272,6 +272,15 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET",
+        "/v1/audit/verify",
+        reading.get_verify,
+        "whether anything in the audit log was changed, removed or inserted",
+        models.VerifyAnswer,
+        query=models.VerifyQuery,
+        refusals=(503,),
+    ),
+    Operation(
+        "GET",
         EVENTS,
         events.get_events,
         "what happens, as it happens: server-sent events",

@@ -27,7 +27,7 @@ from admin.refusals import (
     UnknownUpstreamError,
     UnpublishableError,
 )
-from admin.state.store import StoreError
+from admin.state.store import StoreError, UnreadableEntryError
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -65,6 +65,7 @@ _REFUSALS: dict[type[Exception], int] = {
     UnadoptableError: 422,
     UnpublishableError: 503,
     StoreError: 503,
+    UnreadableEntryError: 503,
 }
 
 

@@ -13,15 +13,19 @@ from admin.api.models import (
     ConfigStatus,
     DetailedHealthAnswer,
     HealthAnswer,
+    MisfitAnswer,
     NoQuery,
     RoutesAnswer,
     ShadowProcess,
     StatusAnswer,
     StoreStatus,
+    VerifyAnswer,
+    VerifyQuery,
     WorkerAnswer,
     WorkersReady,
 )
 from admin.api.views import route_answer
+from admin.audit import verify
 from admin.clock import iso_of, today
 from admin.context import Context
 from admin.document import digest
@@ -93,6 +97,21 @@ async def get_audit(call: Call) -> Reply:
     answer = AuditAnswer(
         entries=[AuditAnswerEntry.model_validate(asdict(entry)) for entry in page],
         next=page[-1].id if len(entries) > len(page) else None,
+    )
+    return Reply(answer)
+
+
+async def get_verify(call: Call) -> Reply:
+    query, context = call.parameters(VerifyQuery), call.context
+    async with context.verifying:
+        found = await verify(context.store, None if query.expect is None else query.expect.lower())
+    misfit = found.misfit
+    answer = VerifyAnswer(
+        holds=misfit is None,
+        entries=found.head.entries,
+        head=found.head.hash,
+        misfit=None if misfit is None else MisfitAnswer(id=misfit.id, why=misfit.why),
+        expected=found.expected,
     )
     return Reply(answer)
 

@@ -52,10 +52,13 @@ def wants_json(ctx: typer.Context, as_json: bool) -> bool:
     return as_json or globals_of(ctx).as_json
 
 
-def connect(ctx: typer.Context, admin: str | None, token: str | None, state: str | None) -> AdminClient:
-    """A client of the gateway that options, environment or state folder point at. Raises CommandError."""
-    from admin.client import AdminClient, find_target
+def connect(
+    ctx: typer.Context, admin: str | None, token: str | None, state: str | None, *, timeout: float | None = None
+) -> AdminClient:
+    """A client of the gateway that options, environment or state folder point at; `timeout` is for calls that take longer than
+    others. Raises CommandError."""
+    from admin.client import TIMEOUT, AdminClient, find_target
 
     before = globals_of(ctx)
     target = find_target(admin or before.admin, token or before.token, state or before.state, os.environ)
-    return AdminClient(target)
+    return AdminClient(target, timeout=timeout or TIMEOUT)

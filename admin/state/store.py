@@ -6,15 +6,16 @@ has not seen the last change gets StaleRevisionError, and nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, inspect, select, update
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, inspect, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from admin.state.chain import HEAD, Head, as_read, chained
 from admin.state.schema import SCHEMA, audit, kept, meta, metadata, tokens, version
 
 REVISION = ("gateway", "revision")
@@ -33,6 +34,10 @@ class StoreError(Exception):
     """A read or a write did not succeed now; it may later."""
 
 
+class UnreadableEntryError(StoreError):
+    """An entry of the audit log is not what was written there."""
+
+
 class StaleRevisionError(Exception):
     """Somebody else has changed the state since; `stored` is the revision there is."""
 
@@ -43,7 +48,8 @@ class StaleRevisionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One change. `id` is 0 until it is stored; `at` is UTC in ISO 8601; `route` is None for what is not one route's."""
+    """One change. `id` is 0 and `hash` empty until it is stored; `at` is UTC in ISO 8601; `route` is None for what is not one
+    route's."""
 
     revision: int
     at: str
@@ -56,6 +62,7 @@ class AuditEntry:
     receipt: object
     node: str
     id: int = 0
+    hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +153,7 @@ class Store:
                 for name, token in change.tokens.items():
                     await _put_token(connection, name, token)
                 if change.audit:
-                    await connection.execute(insert(audit), [_audit_row(entry) for entry in change.audit])
+                    await _append(connection, change.audit)
         except SQLAlchemyError as error:
             raise StoreError(one_line(error)) from error
 
@@ -157,9 +164,72 @@ class Store:
             query = query.where(audit.c.route == route)
         if before is not None:
             query = query.where(audit.c.id < before)
+        return await self._read(query)
+
+    async def entries_after(
+        self,
+        after: int,
+        *,
+        limit: int,
+        upto: int | None = None,
+        route: str | None = None,
+        actions: Collection[str] = (),
+    ) -> list[AuditEntry]:
+        """The audit log, oldest first, from the entry after the one of that id. `actions`: only these, where there are any."""
+        query = select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit)
+        if upto is not None:
+            query = query.where(audit.c.id <= upto)
+        if route is not None:
+            query = query.where(audit.c.route == route)
+        if actions:
+            query = query.where(audit.c.action.in_(actions))
+        return await self._read(query)
+
+    async def entries_begin(
+        self, since: str, *, most: int, route: str | None, actions: Collection[str]
+    ) -> tuple[int, bool]:
+        """Where to read on from for the entries of these actions since that time, at most so many: the id before the first one,
+        and whether there are more."""
+        query = select(audit.c.id).where(audit.c.at >= since, audit.c.action.in_(actions))
+        if route is not None:
+            query = query.where(audit.c.route == route)
+        beyond = query.order_by(audit.c.id.desc()).offset(most).limit(1)
+        first = select(func.min(query.subquery().c.id))
+        try:
+            async with self._engine.connect() as connection:
+                if (left_out := (await connection.execute(beyond)).scalar_one_or_none()) is not None:
+                    return left_out, True
+                begins = (await connection.execute(first)).scalar_one()
+                return (0 if begins is None else begins - 1), False
+        except SQLAlchemyError as error:
+            raise StoreError(one_line(error)) from error
+
+    async def audit_head(self) -> tuple[Head, int]:
+        """What the audit log should end with, and the id that it does end with (0: it is empty)."""
+        try:
+            async with self._engine.connect() as connection:
+                return await _audit_head(connection)
+        except SQLAlchemyError as error:
+            raise StoreError(one_line(error)) from error
+
+    async def next_entry(self, after: int, upto: int | None = None) -> int | None:
+        """The id of the first entry after that one, however damaged it is."""
+        query = select(func.min(audit.c.id)).where(audit.c.id > after)
+        if upto is not None:
+            query = query.where(audit.c.id <= upto)
+        try:
+            async with self._engine.connect() as connection:
+                found: int | None = (await connection.execute(query)).scalar_one()
+                return found
+        except SQLAlchemyError as error:
+            raise StoreError(one_line(error)) from error
+
+    async def _read(self, query: Select[Any]) -> list[AuditEntry]:
         try:
             async with self._engine.connect() as connection:
                 return [_audit_entry(row) for row in await connection.execute(query)]
+        except ValueError as error:  # a JSON column that holds something else
+            raise UnreadableEntryError(f"an entry of the audit log cannot be read: {one_line(error)}") from error
         except SQLAlchemyError as error:
             raise StoreError(one_line(error)) from error
 
@@ -250,9 +320,29 @@ async def _migrate(connection: AsyncConnection, schema: str | None) -> None:
     await connection.run_sync(migrate.upgrade)
 
 
+async def _append(connection: AsyncConnection, entries: list[AuditEntry]) -> None:
+    """After `_advance`, which lets one writer in at a time."""
+    head, newest = await _audit_head(connection)
+    rows, head = chained(head, newest, [_audit_row(entry) for entry in entries])
+    await connection.execute(insert(audit), rows)
+    moved = await connection.execute(update(meta).where(meta.c.name == HEAD).values(value=head.text()))
+    if moved.rowcount == 0:
+        await connection.execute(insert(meta), {"name": HEAD, "value": head.text()})
+
+
+async def _audit_head(connection: AsyncConnection) -> tuple[Head, int]:
+    kept_head = select(meta.c.value).where(meta.c.name == HEAD).scalar_subquery()
+    newest = select(func.max(audit.c.id)).scalar_subquery()
+    text, number = (await connection.execute(select(kept_head, newest))).one()
+    return Head.of_text(text), number or 0
+
+
 def _audit_row(entry: AuditEntry) -> dict[str, Any]:
-    names = ("revision", "at", "who", "action", "route", "reason", "before", "after", "receipt", "node")
-    return {name: getattr(entry, name) for name in names}
+    names = ("revision", "at", "who", "action", "route", "reason", "node")
+    return {
+        **{name: getattr(entry, name) for name in names},
+        **{name: as_read(getattr(entry, name)) for name in ("before", "after", "receipt")},
+    }
 
 
 def _audit_entry(row: Row[Any]) -> AuditEntry:
