@@ -34,6 +34,7 @@ COMMANDS = {
     "explain": "explain",
     "token": "token",
     "audit": "audit",
+    "deployments": "deployments",
     "health": "health",
     "upgrade": "upgrade",
     "version": "version",

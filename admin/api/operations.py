@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from admin.api import (
     changes,
     configuration,
+    deployment_models,
+    deployments,
     endpoint_models,
     endpoints,
     events,
@@ -286,6 +288,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "what happens, as it happens: server-sent events",
         None,
         content="text/event-stream",
+    ),
+    Operation(
+        "GET",
+        "/v1/deployments",
+        deployments.get_deployments,
+        "rollouts with their outcome; frequency, duration, success rate, time to recover",
+        deployment_models.DeploymentsAnswer,
+        query=deployment_models.DeploymentsQuery,
+        refusals=(503,),
     ),
     Operation("GET", "/v1/config", configuration.get_config, "the declared document, as JSON or YAML", None),
     Operation(

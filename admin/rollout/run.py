@@ -294,6 +294,8 @@ class Run:
         about = {
             **_shown(state),
             "to": list(state.plan.to),
+            "pattern": state.plan.declared.pattern,
+            "started_by": state.started_by,
             "started_at": state.started_at,
             "verdict": state.verdict.sentence,
         }
