@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from admin.gateway import Gateway
 from admin.probe import Target, probe
@@ -53,7 +53,7 @@ class Asking:
         key = (state.route, gate)
         if (under_way := self._tasks.pop(key, None)) is not None:
             under_way.cancel()
-        self._tasks[key] = spawn(self._put(state.route, question), f"rollout {state.route}: {gate}", self._on_error)
+        self._tasks[key] = spawn(self._put(state.route, gate, question), f"rollout {state.route}: {gate}", self._on_error)
 
     def _question(self, gate: str, state: RolloutState) -> Question:
         analysis, session = state.plan.declared.analysis, self._open()
@@ -70,8 +70,14 @@ class Asking:
             return lambda: query(session, gate, check)
         return lambda: call(session, gate, webhooks_of(analysis)[gate], state)
 
-    async def _put(self, route: str, question: Question) -> None:
-        self._answers.setdefault(route, deque()).append(await question())
+    async def _put(self, route: str, gate: str, question: Question) -> None:
+        try:
+            answer = await question()
+        except Exception as error:
+            # Whatever it was: a question without an answer would be asked no more.
+            self._on_error(error)
+            answer = Answer(gate, None, f"{gate}: {error!r}")
+        self._answers.setdefault(route, deque()).append(answer)
 
     def answers(self, route: str) -> tuple[Answer, ...]:
         """Those that have come since the last call."""
@@ -123,7 +129,13 @@ class Asking:
     def _open(self) -> ClientSession:
         """Made when it is first needed."""
         if self._session is None:
-            self._session = ClientSession(headers={"User-Agent": "headgate-rollout"})
+            # A connection each: one that was kept may be closed by the other side as it is used, which would count as a failure.
+            self._session = ClientSession(
+                headers={"User-Agent": "headgate-rollout", "Accept-Encoding": "identity"},
+                connector=TCPConnector(force_close=True),
+                cookie_jar=DummyCookieJar(),
+                auto_decompress=False,
+            )
         return self._session
 
     async def close(self) -> None:

@@ -35,9 +35,13 @@ from admin.rollout.gates import SMOKE, UPDATE, asked, prometheus_of, webhooks_of
 from admin.rollout.plan import Approval, Plan, Replace, Shadowed, Smoke, Traffic
 from admin.rollout.state import Gate, Phase, RolloutState, Status
 from admin.rollout.verdict import NOTHING_SEEN, Kind, Verdict
+from routing.config_rollout import PrometheusCheck, Webhook
 
 # Longer than any tick: what passed while nobody watched (a dead admin process) is not counted as held.
 LONGEST_GAP = 2.0  # seconds
+
+# Between two tries, where the tests could not be made.
+SMOKE_AGAIN = 1.0
 
 # The stage before is judged on until the next is entered.
 _JUDGED = (Phase.ENTERING, Phase.HOLDING)
@@ -105,7 +109,7 @@ def _enter(state: RolloutState, seen: Seen) -> Outcome:
     if seen.closed:
         return replace(state, reason=f"waiting: {seen.closed}"), ()
     stage = state.current
-    state = replace(state, reason="", held=0.0, phase=Phase.HOLDING, verdict=NOTHING_SEEN)
+    state = replace(state, reason="", held=0.0, phase=Phase.HOLDING, excused=False, verdict=NOTHING_SEEN)
     match stage:
         case Smoke() | Approval():
             return state, (Tell(Event.STEP),)
@@ -127,25 +131,22 @@ def _smoke(state: RolloutState) -> Outcome:
         return leave(state)
     if gate.passed is False:
         return _fail(state, f"smoke test: {gate.message}")
-    return _ask(state, {SMOKE: 0.0})
+    reason = f"holding: {gate.message}" if gate.message else "smoke tests are under way"
+    return _ask(replace(state, reason=reason), {SMOKE: SMOKE_AGAIN})
 
 
 def _hold(state: RolloutState, hold: float) -> Outcome:
     """Judged for so many seconds; then what may be asked only at the end."""
     analysis = state.plan.declared.analysis
-    for name, check in prometheus_of(analysis).items():
-        gate = state.gates.get(name, Gate())
-        if gate.failures >= check.failures:
-            return _fail(state, gate.message)
-    for name, hook in webhooks_of(analysis).items():
-        gate = state.gates.get(name, Gate())
-        if gate.failures >= hook.failures:
-            return _fail(state, gate.message)
+    gates: dict[str, PrometheusCheck | Webhook] = {**prometheus_of(analysis), **webhooks_of(analysis)}
+    failed = [name for name, gate in gates.items() if state.gates.get(name, Gate()).failures >= gate.failures]
+    if failed and not state.excused:
+        return _fail(state, state.gates[failed[0]].message)
     every = {name: check.interval for name, check in prometheus_of(analysis).items()}
     state, asks = _ask(state, every)
     if state.held < hold:
         return replace(state, reason=""), asks
-    if state.verdict.kind is not Kind.OK:
+    if state.verdict.kind is not Kind.OK and not _told(state):
         return replace(state, reason=f"holding: {state.verdict.sentence}"), asks
     hooks = webhooks_of(analysis)
     state, more = _ask(
@@ -153,7 +154,7 @@ def _hold(state: RolloutState, hold: float) -> Outcome:
     )
     for name in (*every, *hooks):
         gate = state.gates.get(name, Gate())
-        if not gate.passed:
+        if not gate.passed and name not in failed:
             return replace(state, reason=f"holding: {gate.message or f'{name} has not answered yet'}"), asks + more
     stage = state.current
     if isinstance(stage, Traffic) and stage.approval and not state.approved and not chosen_from(state):
@@ -161,6 +162,11 @@ def _hold(state: RolloutState, hold: float) -> Outcome:
         return awaiting, asks + more + told
     left, done = leave(state)
     return left, asks + more + done
+
+
+def _told(state: RolloutState) -> bool:
+    """Of a regression that only had to be told of (`on_failure: notify`)."""
+    return state.excused and state.verdict.kind is Kind.REGRESSION
 
 
 def _replace(state: RolloutState, stage: Replace, seen: Seen, elapsed: float) -> Outcome:
@@ -197,7 +203,6 @@ def leave(state: RolloutState) -> Outcome:
             stage=state.stage + 1,
             phase=Phase.ENTERING,
             approved=False,
-            excused=False,
             gates={},
         ), actions
     if chosen_from(state):
@@ -243,7 +248,7 @@ def _fail(state: RolloutState, why: str) -> Outcome:
     """As `on_failure` says. There is nothing to cut back to where endpoints of one upstream are replaced: that pauses."""
     policy = state.plan.declared.on_failure
     if policy == "notify":
-        return replace(state, excused=True, reason=why, gates={}), (Tell(Event.REGRESSION),)
+        return replace(state, excused=True, reason=why), (Tell(Event.REGRESSION),)
     if policy == "pause" or state.plan.replaces:
         paused = replace(state, status=Status.PAUSED, excused=True, reason=why)
         return paused, (Tell(Event.PAUSED),)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
+import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from admin.rollout.machine import Answer
+from admin.rollout.reading import beginning
 from routing.config_rollout import PrometheusCheck
 
 _LONGEST_ANSWER = 1 << 20
@@ -18,12 +20,14 @@ async def query(session: ClientSession, gate: str, check: PrometheusCheck) -> An
     url = f"{check.url.rstrip('/')}/api/v1/query"
     try:
         timeout = ClientTimeout(total=check.timeout)
-        async with session.get(url, params={"query": check.query}, timeout=timeout) as response:
+        asked = session.get(url, params={"query": check.query}, timeout=timeout, allow_redirects=False)
+        async with asked as response:
             if response.status != 200:
                 return Answer(gate, None, f"{check.name}: {url} answers {response.status}")
-            if (response.content_length or 0) > _LONGEST_ANSWER:
-                return Answer(gate, None, f"{check.name}: the answer is too long")
-            found = await response.json(content_type=None)
+            body = await beginning(response.content, _LONGEST_ANSWER + 1)
+        if len(body) > _LONGEST_ANSWER:
+            return Answer(gate, None, f"{check.name}: the answer is too long")
+        found = orjson.loads(body)
     except TimeoutError:
         return Answer(gate, None, f"{check.name}: no answer within {check.timeout:g} s")
     except (ClientError, OSError, ValueError) as error:
