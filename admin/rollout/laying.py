@@ -75,8 +75,8 @@ def _gone_back(on: Ground, state: RolloutState, live: RouteState) -> RouteState:
 
 def _without_copies(on: Ground, state: RolloutState, stamp: Stamp) -> RouteState:
     """Upstream and percent as before; other keys that people have set meanwhile stay, as far as there is still a shadow."""
-    stage, live = state.current, on.live
-    assert isinstance(stage, Shadowed)
+    live = on.live
+    stage = next(each for each in state.plan.stages if isinstance(each, Shadowed))  # the state may be at the next one
     if not copies(live, on.route, stage):
         return live
     assert live.shadow is not None

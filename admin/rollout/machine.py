@@ -204,6 +204,7 @@ def leave(state: RolloutState) -> Outcome:
             phase=Phase.ENTERING,
             approved=False,
             gates={},
+            reason="",
         ), actions
     if chosen_from(state):
         which = " or ".join(state.plan.to)

@@ -11,6 +11,7 @@ from admin.document import fingerprint
 from admin.live import LiveWeights, RouteState, Stamp, cut_back, restore, set_shadow, set_weights
 from admin.rollout.actions import Copy, CutBack, GoBack, Move, StopCopies
 from admin.rollout.laying import Ground, RouteAction, laid, meddled
+from admin.rollout.machine import leave
 from admin.rollout.state import RolloutState
 from routing.config import Config
 from routing.snapshot import CutbackMode
@@ -117,7 +118,9 @@ def test_copies_end_as_the_shadow_was_before() -> None:
     route = Route(5, shadow={"percent": 20, "hold": 60}, declared={"shadow": {"upstream": "next", "percent": 1}})
     copied = route.do(Copy("canary", 20.0))
     assert (route.meddled, copied.since) == ("", 1)
-    after = route.do(StopCopies())
+    route.state, (ended,) = leave(route.state)
+    assert isinstance(ended, StopCopies)
+    after = route.do(ended)
     assert (after.shadow, after.since) == (None, 2)
 
 

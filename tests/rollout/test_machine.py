@@ -70,8 +70,8 @@ def test_a_verdict_that_is_not_ok_holds_for_ever(verdict: Verdict) -> None:
     driven.run(5000, verdict)
     assert (driven.state.stage, driven.state.status) == (0, Status.RUNNING)
     assert driven.state.reason == f"holding: {verdict.sentence}"
-    driven.run(2)
-    assert driven.state.stage == 1
+    driven.see()
+    assert (driven.state.stage, driven.state.phase, driven.state.reason) == (1, Phase.ENTERING, "")
 
 
 def test_time_that_nobody_watched_is_not_held() -> None:
