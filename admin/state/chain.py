@@ -18,6 +18,8 @@ HEAD = "audit_head"
 """Its name among the facts of the store."""
 
 _HASHED = ("id", "at", "revision", "who", "action", "route", "reason", "before", "after", "receipt", "node")
+WRITTEN = (*_HASHED, "hash")
+"""An entry as it is in the log."""
 
 
 def link(before: str, entry: Mapping[str, Any]) -> str:
@@ -75,7 +77,7 @@ class Misfit:
 
 @dataclass(slots=True)
 class Walk:
-    """Along the chain, entry by entry in the order of their ids."""
+    """Along the chain, entry by entry as written, in the order of their ids."""
 
     at: Head = Head()
 
