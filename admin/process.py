@@ -136,11 +136,11 @@ class AdminProcess:
             await self.server.stop()
         if self._rollouts is not None:
             await self._rollouts.stop()
-        if self._news is not None:
-            await self._news.close(self._patience)
         if self._started is not None:
             await self._started.gateway.journal.close(self._patience)
             await self._diffs.close(self._patience)
+            if self._news is not None:
+                await self._news.close(self._patience)
             await self._started.store.close()
         self._channel.close()
         await asyncio.sleep(0)  # lets the transport write out what is left

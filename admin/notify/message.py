@@ -72,7 +72,7 @@ def _of_rollout(state: RolloutState, event: Event) -> str:
     step = f"step {state.stage + 1} of {steps} ({state.current.title})"
     match event:
         case Event.STARTED:
-            did = f"was started by {state.started_by}: {state.plan.declared.pattern}, {steps} steps"
+            did = f"was started by {state.started_by}: {state.plan.declared.pattern}, {steps} step{'' if steps == 1 else 's'}"
         case Event.STEP:
             did = f"takes {step}"
         case Event.AWAITING_APPROVAL:

@@ -61,8 +61,9 @@ class Sender:
             del self._queue[1]
             self._fates[Fate.QUEUE_FULL] += 1
         self._queue.append(delivery)
-        self._filled.set()
-        self._resting.clear()
+        if len(self._queue) == 1:
+            self._filled.set()
+            self._resting.clear()
 
     async def rest(self) -> None:
         """Until everything has been tried."""

@@ -362,6 +362,17 @@ async def test_a_reload_keeps_what_is_queued_for_receivers_that_stay(receiver: R
     assert fates(notifier) == {Fate.SENT: 3, Fate.REMOVED: 2}
 
 
+async def test_the_end_does_not_wait_behind_what_has_failed(receiver: Receiver, lines: Lines) -> None:
+    receiver.answers.append(500)
+    notifier = await notifying(lines, target(receiver), pace=LATER)
+    notifier.tell(message("fails"))
+    await receiver.wait(1)
+    await until(lambda: lines.warnings != [])
+    notifier.tell(message("waits behind it"))
+    await notifier.close(3600.0)
+    assert fates(notifier) == {Fate.STOPPED: 2}
+
+
 async def test_the_end_waits_for_what_was_not_tried_and_not_for_what_has_failed(
     receiver: Receiver, lines: Lines
 ) -> None:
