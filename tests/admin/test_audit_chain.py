@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,16 @@ async def run(engine: AsyncEngine, *statements: str) -> None:
     async with engine.begin() as connection:
         for statement in statements:
             await connection.exec_driver_sql(statement)
+
+
+def test_nothing_in_the_gateway_changes_or_removes_an_entry() -> None:
+    admin = Path(audit_module.__file__).parent
+    sources = {path: path.read_text() for path in admin.rglob("*.py") if "migrations" not in path.parts}
+    assert sum("insert(audit)" in source for source in sources.values()) == 1
+    forbidden = re.compile(
+        r"\b(update|delete)\(\s*(\w+\.)?audit\b|(update|delete from|drop table)\s+audit\b", re.IGNORECASE
+    )
+    assert [path.name for path, source in sources.items() if forbidden.search(source)] == []
 
 
 def test_a_hash_is_what_the_documentation_says() -> None:
