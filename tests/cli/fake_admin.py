@@ -78,9 +78,11 @@ class Call:
 
 @dataclass(slots=True)
 class FakeAdmin:
-    """`answers` maps "METHOD /path" (without query) to (status, body); without an entry it is 404."""
+    """`answers` maps "METHOD /path" (without query) to (status, body); without an entry it is 404. `in_turn` has several of
+    them, one after the other; the last one stays."""
 
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    in_turn: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     url: str = ""
 
@@ -88,6 +90,8 @@ class FakeAdmin:
         self.calls.append(call)
         if call.token != TOKEN and not call.path.startswith("/health"):
             return problem(401, "a token is needed")
+        if turns := self.in_turn.get(call.line.partition("?")[0]):
+            return turns.pop(0) if len(turns) > 1 else turns[0]
         return self.answers.get(call.line.partition("?")[0]) or problem(404, "no such path")
 
     def serving(self) -> ThreadingHTTPServer:
