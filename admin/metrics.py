@@ -17,6 +17,8 @@ from admin.api.endpoints import endpoint_answers
 from admin.context import Context
 from admin.live import effective
 from admin.notify.policy import Fate
+from admin.rollout.state import Status
+from admin.rollout.verdict import Kind
 from proxy.stats import EDGES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,6 +51,7 @@ class GatewayCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from self._traffic()
         yield from self._state()
+        yield from self._rollouts()
         yield from self._shadows()
         yield from self._workers()
         yield from self._control_plane()
@@ -99,6 +102,27 @@ class GatewayCollector(Collector):
             for endpoint in endpoint_answers(self._context, gateway.laid, upstream.name, gauges):
                 healthy.add_metric([upstream.name, endpoint.endpoint], float(endpoint.healthy))
         yield from (weight, cut_back, cutbacks, healthy)
+
+    def _rollouts(self) -> Iterator[Metric]:
+        """Of routes that have had one: what is under way, or how the last one ended."""
+        rollouts = self._context.rollouts
+        step = GaugeMetricFamily("headgate_rollout_step", "From 1; 0 where none is under way.", labels=["route"])
+        state = GaugeMetricFamily("headgate_rollout_state", "1 for the one it is in.", labels=["route", "state"])
+        verdict = GaugeMetricFamily("headgate_rollout_verdict", "1 for the last one.", labels=["route", "verdict"])
+        for route in self._context.gateway.snapshot.routes:
+            if (rollout := rollouts.of(route.name)) is None:
+                continue
+            step.add_metric([route.name], 0 if rollout.status.ended else rollout.stage + 1)
+            for status in Status:
+                state.add_metric([route.name, status.value], float(rollout.status is status))
+            for kind in Kind:
+                verdict.add_metric([route.name, kind.value], float(rollout.verdict.kind is kind))
+        ended = CounterMetricFamily(
+            "headgate_rollouts", "Ended since the control plane started, by how.", labels=["route", "outcome"]
+        )
+        for (name, outcome), count in rollouts.outcomes.items():
+            ended.add_metric([name, outcome], count)
+        yield from (step, state, verdict, ended)
 
     def _shadows(self) -> Iterator[Metric]:
         diffs, gateway = self._context.diffs, self._context.gateway

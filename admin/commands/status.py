@@ -130,9 +130,19 @@ def _notes(route: dict[str, Any]) -> list[tuple[str, bool]]:
         notes.append((f"{route['route']}: {_said('cut back', route['cutback'], route['cutback']['mode'])}", True))
     if route["live"]:
         notes.append((f"{route['route']}: {_said('weights set', route['live'])}", False))
+    if (rollout := route["rollout"]) and not rollout["ended_at"]:
+        notes.append((f"{route['route']}: {_rollout(rollout)}", rollout["state"] == "paused"))
     if shadow := route["shadow"]:
         notes.append((f"{route['route']}: {_shadow(shadow)}", shadow["findings"] > 0))
     return notes
+
+
+def _rollout(rollout: dict[str, Any]) -> str:
+    title = rollout["stages"][rollout["step"] - 1]["title"]
+    line = f"rollout {rollout['state'].replace('_', ' ')}, step {rollout['step']} of {rollout['steps']} ({title}), "
+    line += f"verdict {rollout['verdict']}"
+    said = rollout["reason"] or rollout["sentence"]
+    return line + (f": {said}" if said else "")
 
 
 def _shadow(shadow: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ One rollout a route. Each has a task of its own, so that a slow change of one ro
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -55,6 +56,8 @@ class Rollouts:
     now: Callable[[], float]
     running: dict[str, Run] = field(default_factory=dict)
     ended: dict[str, Record] = field(default_factory=dict)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(route, how) -> rollouts that have ended."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _beginning: set[str] = field(default_factory=set)
     """Routes whose change is made and not yet on the disk: another call may not begin one meanwhile."""
@@ -212,6 +215,7 @@ class Rollouts:
                 said = repr(error)
             await asyncio.sleep(TURN)
         self.ended[run.route] = run.record()
+        self.outcomes[run.route, run.state.status.value] += 1
         if self.running.get(run.route) is run:  # else the next one has begun already
             del self.running[run.route], self._tasks[run.route]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from admin.auth import digest_of
 from admin.state.store import Token
 from tests.admin.conftest import Plane, Start, edit
 from tests.admin.rollouts import ROLLOUT, audit, begin, shown, traffic, until, until_state
+from tests.support.wire import PATIENCE
 
 PLAN = {"to": "canary", "steps": [{"weight": 5, "hold": "1h"}, {"weight": 100}]}
 OWN_PLAN = "    sticky: {cookie: hg_bucket, max_age: 30d}\n    rollout: {to: canary, steps: [{weight: 7, hold: 1h}]}\n"
@@ -326,3 +328,29 @@ async def test_workers_count_while_a_rollout_is_under_way_and_no_longer(plane: P
     await plane.call("POST", f"{ROLLOUT}/promote")
     assert not judged()
     assert not plane.context.gateway.state("shop").judged
+
+
+async def test_metrics_tell_of_steps_states_verdicts_and_ends(plane: Plane) -> None:
+    async def metrics() -> set[str]:
+        text = (await plane.call("GET", "/metrics")).text
+        return {line for line in text.splitlines() if line.startswith("headgate_rollout") and not line.endswith(" 0.0")}
+
+    assert await metrics() == set()
+    await begin(plane)
+    await until(plane, lambda rollout: rollout["verdict"] == "ok", feed=traffic(plane))
+    assert await metrics() == {
+        'headgate_rollout_step{route="shop"} 1.0',
+        'headgate_rollout_state{route="shop",state="running"} 1.0',
+        'headgate_rollout_verdict{route="shop",verdict="ok"} 1.0',
+    }
+    await until_state(plane, "cut_back", feed=traffic(plane, bad=25))
+    ended = {
+        'headgate_rollout_state{route="shop",state="cut_back"} 1.0',
+        'headgate_rollout_verdict{route="shop",verdict="regression"} 1.0',
+        'headgate_rollouts_total{outcome="cut_back",route="shop"} 1.0',
+    }
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if await metrics() == ended:
+                break
+            await asyncio.sleep(0.02)

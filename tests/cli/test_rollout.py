@@ -17,7 +17,7 @@ import pytest
 
 from admin.commands import rollout_watch
 from tests.cli.conftest import Headgate
-from tests.cli.fake_admin import FakeAdmin, problem
+from tests.cli.fake_admin import FakeAdmin, problem, route
 from tests.support.wire import PATIENCE
 
 PATH = "/v1/routes/shop/rollout"
@@ -303,3 +303,23 @@ def test_on_a_terminal_it_is_drawn_in_place(admin: FakeAdmin, state: Path, colum
     running = drawn("\x1b[J".join(frames[:3]), columns, rows)
     assert len(running) == min(7, rows - 1)
     assert running[1].startswith("  held      ")
+
+
+def test_status_has_a_line_for_a_rollout_under_way(headgate: Headgate, admin: FakeAdmin, state: Path) -> None:
+    worries = {"config": {"error": None, "needs_restart": []}, "store": {"pending": 0}, "shadow": None, "workers": []}
+    admin.answers["GET /v1/status"] = 200, {"version": "1", "node": "a", "uptime": 1.0, "revision": 8, **worries}
+    found: list[tuple[dict[str, Any], str]] = [
+        (
+            {"reason": "holding: 3 of 20 requests"},
+            "running, step 1 of 2 (weight 5 %), verdict ok: holding: 3 of 20 requests",
+        ),
+        (
+            {"state": "awaiting_approval", "sentence": "fine"},
+            "awaiting approval, step 1 of 2 (weight 5 %), verdict ok: fine",
+        ),
+    ]
+    for more, line in found:
+        admin.answers["GET /v1/routes"] = 200, {"routes": [route(rollout=rollout(**more))]}
+        assert f"shop: rollout {line}\n" in headgate("status", "--state", str(state)).out
+    admin.answers["GET /v1/routes"] = 200, {"routes": [route(rollout=rollout("promoted", ended_at="t"))]}
+    assert "rollout" not in headgate("status", "--state", str(state)).out
