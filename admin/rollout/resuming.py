@@ -31,7 +31,8 @@ def resumed(state: RolloutState, live: RouteState, before: RouteState) -> Outcom
     if state.plan.replaces:
         return state, ()
     if state.moved and _as_before(live, before):
-        gone = replace(state, status=Status.ABORTED, reason="the weights from before it are in force again", weight=0.0)
+        why = "the weights from before it, or the configuration's own, are in force again"
+        gone = replace(state, status=Status.ABORTED, reason=why, weight=0.0)
         return gone, (Tell(Event.ABORTED),)
     weights = live.weights
     if weights is not None and weights.stamp.by in (state.name, TAKEN_OVER_BY) and not same_weights(live, before):
