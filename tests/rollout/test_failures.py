@@ -6,7 +6,7 @@ from admin.rollout.actions import Ask, Event, Move, Tell
 from admin.rollout.commands import Command, command
 from admin.rollout.machine import Answer
 from admin.rollout.state import Phase, Status
-from tests.rollout.plans import OK, WORSE, Driven, canary
+from tests.rollout.plans import OK, WORSE, Driven, canary, plan
 
 AT_25 = Move({"blue": 75.0, "canary": 25.0})
 PROMETHEUS = {"prometheus": [{"name": "orders", "url": "http://p", "query": "q", "min": 1, "failures": 2}]}
@@ -47,6 +47,26 @@ def test_notify_tells_of_a_gate_once_and_goes_on() -> None:
         if driven.state.stage:
             break
     assert driven.state.stage == 1
+    assert events(driven).count(Event.REGRESSION) == 1
+
+
+def test_notify_tells_of_a_smoke_test_once_and_goes_on() -> None:
+    driven = Driven(canary(smoke=[{"path": "/health"}], on_failure="notify"))
+    driven.run(2)
+    driven.see(OK, Answer("smoke", False, "500, not 200"))
+    driven.run(3)
+    assert (driven.state.stage, driven.state.weight) == (1, 5.0)
+    assert events(driven).count(Event.REGRESSION) == 1
+
+
+def test_notify_tells_of_an_update_once_and_goes_on() -> None:
+    update = {"url": "http://deploy/update"}
+    driven = Driven(plan(pattern="rolling", to="blue", update=update, on_failure="notify"))
+    driven.see()
+    driven.see(idle=True)
+    driven.see(OK, Answer("update", False, "it answers 500"))
+    driven.see(healthy=True)
+    assert (driven.state.status, driven.state.phase) == (Status.RUNNING, Phase.HOLDING)
     assert events(driven).count(Event.REGRESSION) == 1
 
 
