@@ -190,6 +190,24 @@ def test_blue_green_waits_for_a_person_between_smoke_tests_and_switch(stage: Sta
     assert shop.gateway.get("/")[1]["X-Served-By"] == "green"
 
 
+def test_blue_green_switches_back_by_itself_and_stays_so_until_a_person_restores(stage: Stage, example: Open) -> None:
+    broken = stage.event()
+    green = stage.origin(service("green", broken.is_set))
+    shop = example("blue-green.yaml", HOLD="10m", GREEN=green.url, **services(stage, "blue"))
+    with traffic(shop):
+        shop.rollout("start", "shop")
+        shop.awaiting(2)
+        shop.rollout("approve", "shop")
+        shop.until("it has switched", lambda shown: shown["weight"] == 100)
+        broken.set()
+        assert shop.ended() == "cut_back"
+        assert shop.gateway.get("/")[1]["X-Served-By"] == "blue"
+    code, said = shop.run("headgate", "rollout", "start", "shop")
+    assert (code, "is cut back by rollout shop#1" in said) == (1, True), said
+    assert shop.run("headgate", "restore", "shop")[0] == 0
+    shop.rollout("start", "shop", "--dry-run")
+
+
 def test_ab_has_both_cohorts_with_intervals_and_ends_when_somebody_says_so(stage: Stage, example: Open) -> None:
     shop = example("ab.yaml", **services(stage, "blue", "green"))
     with traffic(shop):
