@@ -53,7 +53,9 @@ class Asking:
         key = (state.route, gate)
         if (under_way := self._tasks.pop(key, None)) is not None:
             under_way.cancel()
-        self._tasks[key] = spawn(self._put(state.route, gate, question), f"rollout {state.route}: {gate}", self._on_error)
+        self._tasks[key] = spawn(
+            self._put(state.route, gate, question), f"rollout {state.route}: {gate}", self._on_error
+        )
 
     def _question(self, gate: str, state: RolloutState) -> Question:
         analysis, session = state.plan.declared.analysis, self._open()
