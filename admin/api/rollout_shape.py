@@ -19,7 +19,7 @@ class GateShape(Shape):
     message: str
 
 
-class StageShape(Shape):
+class StepShape(Shape):
     title: str
     hold: float | None = Field(description="seconds; null for what is over when it is over")
 
@@ -34,7 +34,7 @@ class RolloutShape(Shape):
     stable: str
     step: int = Field(description="from 1")
     steps: int
-    stages: list[StageShape]
+    plan: list[StepShape] = Field(description="all steps, in order")
     phase: str = Field(description="of the step: entering, draining, updating, checking, holding")
     held: float = Field(description="seconds of this step that count")
     weight: float = Field(description="per cent of each upstream in `to`")
@@ -59,7 +59,7 @@ def rollout_of(state: RolloutState) -> RolloutShape:
         stable=plan.stable,
         step=state.stage + 1,
         steps=len(plan.stages),
-        stages=[StageShape(title=stage.title, hold=getattr(stage, "hold", None)) for stage in plan.stages],
+        plan=[StepShape(title=stage.title, hold=getattr(stage, "hold", None)) for stage in plan.stages],
         phase=state.phase.value,
         held=round(state.held, 3),
         weight=state.weight,

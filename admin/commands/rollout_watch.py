@@ -125,7 +125,7 @@ def show(answer: dict[str, Any], as_json: bool) -> None:
 
 def line_of(answer: dict[str, Any]) -> str:
     """What has changed when this has: one line of a log."""
-    step = f"step {answer['step']}/{answer['steps']} {answer['stages'][answer['step'] - 1]['title']}"
+    step = f"step {answer['step']}/{answer['steps']} {answer['plan'][answer['step'] - 1]['title']}"
     state = answer["state"].replace("_", " ")
     why = f": {answer['reason']}" if answer["reason"] else ""
     if answer["state"] in ENDED:
@@ -135,11 +135,11 @@ def line_of(answer: dict[str, Any]) -> str:
 
 def _details(answer: dict[str, Any]) -> list[str]:
     lines = []
-    stage = answer["stages"][answer["step"] - 1]
-    if answer["state"] not in ENDED and stage["hold"]:
-        part = min(1.0, answer["held"] / stage["hold"])
+    step = answer["plan"][answer["step"] - 1]
+    if answer["state"] not in ENDED and step["hold"]:
+        part = min(1.0, answer["held"] / step["hold"])
         bar = "█" * round(part * _WIDTH) + "░" * (_WIDTH - round(part * _WIDTH))
-        lines.append(f"  held      {bar} {answer['held']:.0f} of {stage['hold']:.0f} s")
+        lines.append(f"  held      {bar} {answer['held']:.0f} of {step['hold']:.0f} s")
     for name, evidence in _judged(answer):
         lines += _arms(name, evidence)
     lines += [f"  {name}: {gate['message'] or 'not answered yet'}" for name, gate in answer["gates"].items()]

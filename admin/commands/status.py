@@ -138,7 +138,7 @@ def _notes(route: dict[str, Any]) -> list[tuple[str, bool]]:
 
 
 def _rollout(rollout: dict[str, Any]) -> str:
-    title = rollout["stages"][rollout["step"] - 1]["title"]
+    title = rollout["plan"][rollout["step"] - 1]["title"]
     line = f"rollout {rollout['state'].replace('_', ' ')}, step {rollout['step']} of {rollout['steps']} ({title}), "
     line += f"verdict {rollout['verdict']}"
     said = rollout["reason"] or rollout["sentence"]

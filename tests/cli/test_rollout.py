@@ -36,7 +36,7 @@ def rollout(state: str = "running", step: int = 1, **more: Any) -> dict[str, Any
         "stable": "blue",
         "step": step,
         "steps": 2,
-        "stages": [{"title": "weight 5 %", "hold": 60.0}, {"title": "weight 100 %", "hold": 60.0}],
+        "plan": [{"title": "weight 5 %", "hold": 60.0}, {"title": "weight 100 %", "hold": 60.0}],
         "phase": "holding",
         "held": 15.0,
         "weight": 5.0,
