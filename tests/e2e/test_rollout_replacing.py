@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.load import Load
-from tests.support.rollouts import begin, shown, tell, until, until_state
+from tests.support.rollouts import begin, kill_admin, shown, tell, until, until_state
 from tests.support.stage import Stage
 from tests.support.versions import Deployer, Endpoint
 
@@ -88,3 +88,18 @@ def test_an_abort_in_the_middle_leaves_every_endpoint_in_rotation(stage: Stage) 
     assert service.drained() == {service.urls[0]}
     assert tell(service.gateway, "abort")["state"] == "aborted"
     assert (service.drained(), shown(service.gateway)["state"]) == (set(), "aborted")
+
+
+@pytest.mark.timeout(300)
+def test_a_control_plane_that_is_killed_while_endpoints_are_out_goes_on_with_them(stage: Stage) -> None:
+    service = Service(stage)
+    begin(service.gateway, pattern="rolling", to="blue", watch="1h")
+    until_state(service.gateway, "awaiting_approval")
+    kill_admin(service.gateway)
+    waiting = shown(service.gateway)
+    assert (waiting["state"], waiting["phase"]) == ("awaiting_approval", "updating")
+    assert service.drained() == {service.urls[0]}
+    service.endpoints[0].replace()
+    tell(service.gateway, "approve")
+    until(service.gateway, lambda each: each["phase"] == "holding", "the new version")
+    assert (service.versions(), service.drained()) == ({"1", "2"}, set())

@@ -11,8 +11,9 @@ import trustme
 from tests.support.certificates import write
 from tests.support.gateway import Gateway
 from tests.support.origin import Conversation
-from tests.support.rollouts import Turning, begin, shown, tell, until_state, until_step
+from tests.support.rollouts import Turning, begin, kill_admin, shown, tell, until_state, until_step
 from tests.support.stage import Stage
+from tests.support.wire import PATIENCE
 
 STEPS = [{"weight": 0, "hold": "1h"}]
 PLAIN = {"address": "127.0.0.1:0"}
@@ -151,3 +152,26 @@ def test_a_person_may_abort_while_a_smoke_test_hangs_and_traffic_can_be_changed_
     assert tell(gateway, "abort")["state"] == "aborted"
     gateway.weights(blue=1)
     assert begin(gateway, **smoke(timeout="1h"))["number"] == 2
+
+
+@pytest.mark.timeout(300)
+def test_a_control_plane_that_is_killed_in_the_middle_tests_again_and_closes_the_way(stage: Stage) -> None:
+    go_on = stage.event()
+    arrived = stage.event()
+
+    def script(connection: Conversation) -> None:
+        while True:
+            connection.receive()
+            if not arrived.is_set():
+                arrived.set()
+                go_on.wait()
+                return
+            connection.answer(b"ready")
+
+    gateway = stage.running({"blue": stage.origin().url, "canary": stage.origin(script).url}, workers=2)
+    begin(gateway, **smoke(timeout="1h"))
+    assert arrived.wait(PATIENCE)
+    kill_admin(gateway)
+    until_step(gateway, 2)
+    assert {gateway.get()[1]["X-Served-By"] for _ in range(10)} == {"blue"}
+    assert tell(gateway, "abort")["state"] == "aborted"

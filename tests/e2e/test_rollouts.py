@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import pytest
 from routing.config_rollout import DAYS
 from tests.support.gateway import START_PATIENCE, Gateway
 from tests.support.load import Load
-from tests.support.rollouts import RETRY, Turning, begin, shown, tell, until, until_state, until_step
+from tests.support.rollouts import RETRY, Turning, begin, kill_admin, shown, tell, until, until_state, until_step
 from tests.support.stage import Stage
 
 CANARY: dict[str, Any] = {"to": "canary", "steps": [{"weight": 25, "hold": "1h"}, {"weight": 100, "hold": "1h"}]}
@@ -169,13 +168,6 @@ def _reloaded(gateway: Gateway, settings: dict[str, Any]) -> None:
 # Death
 
 
-def _killed(gateway: Gateway) -> None:
-    """kill -9 of the admin process alone; returns when the next one serves the API."""
-    mark, pid = gateway.mark, gateway.admin_pid
-    os.kill(pid, signal.SIGKILL)
-    gateway.logged("the admin API serves", after=mark, patience=START_PATIENCE)
-
-
 # In three days, wherever the test runs.
 CLOSED = {"days": [DAYS[(datetime.now(UTC).weekday() + 3) % 7]]}
 
@@ -208,7 +200,7 @@ def test_a_killed_control_plane_goes_on_where_it_was(
     with shop.load() as load:
         begin(shop.gateway, **plan)
         before = until(shop.gateway, there, "the phase")
-        _killed(shop.gateway)
+        kill_admin(shop.gateway)
         after = until(shop.gateway, there, "the phase again")
         load.wait(50)
     for key in ("number", "state", "step", "weight", "phase", "started_at", "pattern", "to"):
@@ -227,7 +219,7 @@ def test_the_evidence_outlives_a_kill_and_a_bad_canary_is_still_cut_back(stage: 
         mark = "evidence that was kept"
         until(shop.gateway, lambda each: each["held"] > 6, mark)  # it is kept every 5 s
         before = shown(shop.gateway)["evidence"]["canary"]["requests"]
-        _killed(shop.gateway)
+        kill_admin(shop.gateway)
         after = until(shop.gateway, lambda each: bool(each["evidence"]), "evidence again")
         assert after["evidence"]["canary"]["requests"] > 0.2 * before
         shop.canary.bad = True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +42,13 @@ class Turning:
                 self.failed += failing
             body = json.dumps({"upstream": self.name}).encode()
             connection.answer(body, "500 No" if failing else "200 OK", X_Served_By=self.name)
+
+
+def kill_admin(gateway: Gateway) -> None:
+    """kill -9 of the admin process alone; returns when the next one serves the API."""
+    mark, pid = gateway.mark, gateway.admin_pid
+    os.kill(pid, signal.SIGKILL)
+    gateway.logged("the admin API serves", after=mark, patience=START_PATIENCE)
 
 
 def begin(gateway: Gateway, **plan: Any) -> Any:
