@@ -27,6 +27,7 @@ from admin.rollout.actions import Copy, CutBack, GoBack, Move, StopCopies
 from admin.rollout.plan import Shadowed
 from admin.rollout.state import Phase, RolloutState
 from routing.config import Route
+from routing.document import ConfigError
 from routing.snapshot import CutbackMode
 
 # What a Copy sets of a shadow.
@@ -87,7 +88,10 @@ def _without_copies(on: Ground, state: RolloutState, stamp: Stamp) -> RouteState
         return replace(live, shadow=before.shadow, since=since)
     theirs = {key: value for key, value in live.shadow.given.items() if key not in _COPIED}
     was = {} if before.shadow is None else {key: v for key, v in before.shadow.given.items() if key in _COPIED}
-    kept = set_shadow(replace(live, shadow=None), theirs | was, on.route, on.upstreams, stamp, on.revision)
+    try:
+        kept = set_shadow(replace(live, shadow=None), theirs | was, on.route, on.upstreams, stamp, on.revision)
+    except ConfigError:  # what they set goes with this shadow alone
+        kept = replace(live, shadow=before.shadow)
     return replace(kept, since=since)
 
 

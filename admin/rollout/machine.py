@@ -262,8 +262,9 @@ def _fail(state: RolloutState, why: str) -> Outcome:
 
 
 def interfered(state: RolloutState, what: str) -> Outcome:
-    """Somebody else has changed what the rollout had set: it lets go, and takes nothing back."""
-    return replace(state, status=Status.ABORTED, reason=what), (Tell(Event.ABORTED),)
+    """Somebody else has changed what the rollout had set: it lets go, and takes no weights back. Copies that nobody would end, and
+    endpoints that nobody would enable, are no part of what others want."""
+    return replace(state, status=Status.ABORTED, reason=what), (*undone(state), Tell(Event.ABORTED))
 
 
 # Gates

@@ -265,7 +265,7 @@ class Run:
 
         def plan(_: Gateway) -> dict[str, RouteState]:
             ground = self._ground()
-            if what := self._interference():
+            if isinstance(action, Move | Copy) and (what := self._interference()):
                 raise MeddledError(what)  # since this turn began
             return {state.route: laid(ground, action, state, stamp)}
 

@@ -75,6 +75,23 @@ async def test_an_abort_enables_what_was_drained(plane: Plane) -> None:
     assert not plane.context.gateway.upstream_state("canary").drained
 
 
+async def test_a_person_who_cuts_back_in_the_middle_of_a_roll_finds_every_endpoint_in_rotation(plane: Plane) -> None:
+    await under_way_draining(plane)
+    await plane.call("POST", "/v1/routes/shop/cutback", json={"reason": "odd"})
+    assert (await until_state(plane, "aborted"))["reason"] == "cut back by admin: odd"
+    assert not plane.context.gateway.upstream_state("canary").drained
+
+
+async def test_a_person_who_sets_weights_while_copies_are_compared_ends_the_copies(plane: Plane) -> None:
+    await begin(plane, shadow={"percent": 20})
+    await until(plane, lambda rollout: rollout["phase"] == HOLDING)
+    assert plane.context.gateway.snapshot.route_named("shop").shadow.percent == 20
+    await plane.call("PUT", "/v1/routes/shop/weights", json={"weights": {"blue": 1}})
+    await until_state(plane, "aborted")
+    assert plane.context.gateway.snapshot.route_named("shop").shadow is None
+    assert (await plane.call("GET", "/v1/routes/shop")).json["weights"] == {"blue": 1}
+
+
 async def test_a_turn_that_fails_does_not_end_the_turns(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     await under_way(plane)
     run = plane.context.rollouts.running["shop"]
