@@ -27,6 +27,8 @@ LOW_WATER = 16 * 1024
 # How long a body may come more slowly than `limits.body_rate`, from its first bytes behind the head on; no longer than it may
 # stand still.
 BODY_GRACE = 10.0
+# An IPv4 address, as a socket of IPv6 or a PROXY header may write it (RFC 4291 section 2.5.5.2).
+_MAPPED = "::ffff:"
 # Of TLS nothing is read before a record is whole: so much may be here and unseen (RFC 8446 section 5.2).
 TLS_RECORD = 16 * 1024
 
@@ -78,7 +80,7 @@ class ClientConnection:
         """Lines that every response over this listener carries (HSTS), each ended by CRLF."""
         self.redirect = redirect
         """The port of HTTPS to send every request to; 0 for none."""
-        self.peer = source.removeprefix("::ffff:")
+        self.peer = source.removeprefix(_MAPPED)
         self.admitted = False
         """Whether it was counted before its TLS handshake."""
         self.place = -1
@@ -103,9 +105,7 @@ class ClientConnection:
         self._transport = transport  # type: ignore[assignment]
         if not self.peer:
             peer = transport.get_extra_info("peername")
-            self.peer = peer[0] if isinstance(peer, tuple) else ""
-            if self.peer.startswith("::ffff:"):
-                self.peer = self.peer[7:]
+            self.peer = peer[0].removeprefix(_MAPPED) if isinstance(peer, tuple) else ""
         self.forwarding = forwarding_lines(self.peer, b"https" if self.tls else b"http")
         if self.tls:
             self._identify()

@@ -50,6 +50,7 @@ class Exchange(Caller):
     __slots__ = (
         "attempts",
         "body_sent",
+        "breaker",
         "bytes_out",
         "capture",
         "client",
@@ -61,7 +62,6 @@ class Exchange(Caller):
         "error",
         "message",
         "offered",
-        "place",
         "plane",
         "pool",
         "replayable",
@@ -86,8 +86,8 @@ class Exchange(Caller):
         self.decision: Decision | None = None
         self.upstream = NO_UPSTREAM
         self.pool: Pool | None = None
-        self.place: Breaker | None = None
-        """Where it counts as under way, if its upstream has a circuit breaker."""
+        self.breaker: Breaker | None = None
+        """Where it has a place."""
         self.connection: UpstreamConnection | None = None
         self.tried: tuple[Pool, ...] = ()
         self.attempts = 0
@@ -318,7 +318,7 @@ class Exchange(Caller):
         assert not self.ended
         self.ended = True
         plane = self.plane
-        if self.waiting or self.place is not None:
+        if self.waiting or self.breaker is not None:
             give_up(self)
         plane.active.discard(self)
         now = monotonic()

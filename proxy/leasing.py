@@ -43,8 +43,8 @@ def lease(exchange: Exchange, fresh: bool = False) -> None:
 def served(exchange: Exchange) -> None:
     """It is out of the line, with a connection or without."""
     exchange.waiting = False
-    if exchange.place is not None:
-        exchange.place.served()
+    if exchange.breaker is not None:
+        exchange.breaker.served()
 
 
 def give_up(exchange: Exchange) -> None:
@@ -53,9 +53,9 @@ def give_up(exchange: Exchange) -> None:
         assert exchange.pool is not None
         exchange.pool.leave(exchange)
         served(exchange)
-    place, exchange.place = exchange.place, None
-    if place is not None:
-        place.leave()
+    breaker, exchange.breaker = exchange.breaker, None
+    if breaker is not None:
+        breaker.leave()
 
 
 def _entered(exchange: Exchange, pool: Pool, fresh: bool) -> bool:
@@ -63,9 +63,9 @@ def _entered(exchange: Exchange, pool: Pool, fresh: bool) -> bool:
     breaker = pool.breaker
     if breaker is None:
         return True
-    assert exchange.place is None
+    assert exchange.breaker is None
     if breaker.enter(fresh or not pool.idles):
-        exchange.place = breaker
+        exchange.breaker = breaker
         return True
     exchange.plane.stats.count("circuit_open", breaker.upstream)
     return False

@@ -69,9 +69,9 @@ class Plane:
         self._beginning = 0
         self._parting: list[tuple[float, asyncio.Transport]] = []
         self._late: list[ClientConnection] = []
+        """Those whose turn to expire has not come yet."""
         self._due = 0
         """How many were late when it was last looked."""
-        """Those whose turn to expire has not come yet."""
         self.now = monotonic()
         """The time of the last sweep: exact enough for deadlines."""
         self.draining = False

@@ -39,7 +39,7 @@ def change(scene: Scene, event: str) -> None:
 def check(scene: Scene) -> None:
     """Each breaker counts exactly those that hold a place in it, and never too many."""
     for breaker in scene.plane.breakers.by_upstream.values():
-        held = [exchange for exchange in scene.plane.active if exchange.place is breaker]
+        held = [exchange for exchange in scene.plane.active if exchange.breaker is breaker]
         assert (breaker.requests, breaker.waiting) == (len(held), sum(exchange.waiting for exchange in held))
         assert breaker.requests <= REQUESTS
         assert breaker.waiting <= WAITING
