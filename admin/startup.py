@@ -16,14 +16,25 @@ from admin.diffs import Diffs
 from admin.document import Document, digest, from_file, from_kept
 from admin.endpoints import AS_LISTED, UpstreamState
 from admin.endpoints import of_overlay as of_endpoints
-from admin.gateway import DOCUMENT, ROLLOUT, ROUTE, UPSTREAM, Gateway, Laid, adoption, begun, lay
+from admin.gateway import Gateway
+from admin.laid import Laid, adoption, begun, lay
 from admin.live import TAKEN_OVER_BY, UNCHANGED, RouteState, Stamp, of_overlay
 from admin.logs import Logger
 from admin.publisher import Publisher
 from admin.state.diff_store import DiffStore, KeptDiffs
 from admin.state.journal import Journal
 from admin.state.opening import kept_aside, open_state
-from admin.state.store import Change, Loaded, Store, StoreError, StoreUnusableError
+from admin.state.store import (
+    DOCUMENT,
+    ROLLOUT,
+    ROUTE,
+    UPSTREAM,
+    Change,
+    Loaded,
+    Store,
+    StoreError,
+    StoreUnusableError,
+)
 from proxy.control import InForce, Message
 from routing.compile import compile_snapshot
 from routing.document import ConfigError

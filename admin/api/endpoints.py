@@ -20,7 +20,8 @@ from admin.api.views import receipt_of
 from admin.clock import utc_now
 from admin.context import Context
 from admin.endpoints import AS_LISTED, UpstreamState, drain, enable, in_force, put, read_endpoints
-from admin.gateway import EndpointPlan, Laid
+from admin.gateway import EndpointPlan
+from admin.laid import Laid
 from admin.live import FieldError, Stamp
 from admin.refusals import InvalidFieldsError
 from routing.config_upstreams import Upstream

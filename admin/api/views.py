@@ -18,7 +18,7 @@ from admin.api.models import (
 from admin.api.rollout_shape import rollout_of
 from admin.context import Context
 from admin.diffs import Diffs
-from admin.gateway import Laid
+from admin.laid import Laid
 from admin.live import UNCHANGED, LiveCutback, RouteState, effective, shadow_in_force
 from admin.publisher import Receipt
 from admin.rates import NO_TRAFFIC, Pair, Rate

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from admin.gateway import ROLLOUT
 from admin.live import RouteState
 from admin.rollout.plan import plan_of
 from admin.rollout.state import RolloutState
-from admin.state.store import Key
+from admin.state.store import ROLLOUT, Key
 from routing.config_rollout import Rollout
 
 VERSION = 1

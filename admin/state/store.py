@@ -17,9 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin.state.chain import HEAD, Head, as_read, chained
 from admin.state.schema import SCHEMA, audit, kept, meta, metadata, tokens, version
+from proxy.tasks import spawn
 
-REVISION = ("gateway", "revision")
 Key = tuple[str, str]
+REVISION: Key = ("gateway", "revision")
+DOCUMENT: Key = ("config", "document")
+# What stands before a name.
+ROUTE = "route"
+UPSTREAM = "upstream"
+ROLLOUT = "rollout"
 
 
 class StoreUnusableError(Exception):

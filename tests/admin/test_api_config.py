@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from admin import gateway
+from admin import gateway, laid
 from proxy.control import Publish, Published, Reload
 from proxy.tasks import spawn
 from routing.snapshot import CutbackMode
@@ -246,7 +246,7 @@ async def test_a_cutback_does_not_wait_for_a_document_that_is_being_compiled(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, go_on = threading.Event(), threading.Event()
-    real = gateway.compile_document
+    real = laid.compile_document
 
     def slow(*arguments: Any) -> Any:
         began.set()
