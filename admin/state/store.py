@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin.state.chain import HEAD, Head, as_read, chained
 from admin.state.schema import SCHEMA, audit, kept, meta, metadata, tokens, version
-from proxy.tasks import spawn
 
 Key = tuple[str, str]
 REVISION: Key = ("gateway", "revision")
