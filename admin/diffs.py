@@ -110,7 +110,7 @@ class Diffs:
         if self._writer is None:
             return
         self._writer.cancel()
-        await asyncio.wait([self._writer])
+        await asyncio.wait([self._writer], timeout=patience)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self.flush()

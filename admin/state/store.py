@@ -6,6 +6,7 @@ has not seen the last change gets StaleRevisionError, and nothing is written.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,8 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from admin.state.chain import HEAD, Head, as_read, chained
 from admin.state.schema import SCHEMA, audit, kept, meta, metadata, tokens, version
+from proxy.tasks import spawn
 
 Key = tuple[str, str]
+_CLOSING = 2.0  # seconds
 REVISION: Key = ("gateway", "revision")
 DOCUMENT: Key = ("config", "document")
 # What stands before a name.
@@ -135,7 +138,9 @@ class Store:
         return Loaded(revision, names, states)
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        """A disk that hangs is not waited for."""
+        closing = spawn(self._engine.dispose(), "store closing", lambda _: None)
+        await asyncio.wait([closing], timeout=_CLOSING)
 
     async def remember(self, values: Mapping[str, str]) -> dict[str, str]:
         """Keep facts that are made once; returns what holds, which for a fact already known is the old value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from admin.state.store import (
     StoreUnusableError,
     Token,
 )
+from tests.support.wire import PATIENCE
 
 ENTRY = AuditEntry(
     1, "2026-03-01T09:30:00.000Z", "ann", "weights", "shop", "why", {"a": 1}, {"a": 2}, {"applied": True}, "node-1"
@@ -184,6 +186,33 @@ async def test_reading_the_audit_log_disturbs_no_change_under_way(store: Store) 
     await asyncio.gather(write(), read(), read())
     assert len(await store.entries(route=None, before=None, limit=100)) == 30
     assert (await store.open()).states["route", "shop"].value == {"at": 30}
+
+
+async def test_a_connection_that_is_stopped_twice_is_waited_for_once(engine: AsyncEngine) -> None:
+    """As where a loop's end cancels a read while the connection of another that was cancelled closes: it hung for good."""
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        driver.stop()
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(ValueError, match="closed"):
+                await driver.close()
+        await connection.invalidate()
+
+
+async def test_a_store_whose_disk_hangs_is_closed_all_the_same(
+    engine: AsyncEngine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("admin.state.store._CLOSING", 0.01)
+    disk = threading.Event()
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        stuck = driver._tx
+    stuck.put_nowait((None, disk.wait))
+    async with asyncio.timeout(PATIENCE):
+        await store.close()
+    disk.set()
 
 
 def test_the_newest_migration_is_the_schema_of_the_code() -> None:
