@@ -235,7 +235,7 @@ def test_a_whole_gateway_that_is_killed_goes_on_after_its_start(stage: Stage) ->
     shop.gateway.kill()
     shop.gateway.start()
     assert shown(shop.gateway)["state"] == "running"
-    assert served(shop.gateway) == {"blue": 30, "canary": 10}
+    assert 8 <= served(shop.gateway)["canary"] <= 12  # a quarter, within one of each worker's
 
 
 @pytest.mark.timeout(480)
