@@ -91,7 +91,7 @@ class Sender:
         made = 0
         while True:
             self._resting.clear()
-            attempt = await self._post(self.target, delivery)
+            attempt = await self._attempt(delivery)
             made += 1
             fate = attempt.fate
             self._note(attempt, failed=fate is not Fate.SENT)
@@ -102,6 +102,13 @@ class Sender:
                 return Fate.EXPIRED
             self._resting.set()
             await asyncio.sleep(pause)
+
+    async def _attempt(self, delivery: Delivery) -> Attempt:
+        """Whatever goes wrong in it, the queue goes on."""
+        try:
+            return await self._post(self.target, delivery)
+        except Exception as error:
+            return Attempt(0, type(error).__name__)
 
     def _note(self, attempt: Attempt, *, failed: bool) -> None:
         """A line where it begins to fail, and one where it works again."""

@@ -13,7 +13,7 @@ from admin.logs import Logger
 from admin.notify.message import Message, of_rollout
 from admin.notify.notifier import Notifier
 from admin.notify.policy import Attempt, Fate, Pace, retry_after
-from admin.notify.posting import signature
+from admin.notify.posting import post, signature
 from admin.notify.sender import MOST_QUEUED
 from admin.notify.shapes import body_of
 from admin.rollout.actions import Event
@@ -125,6 +125,8 @@ def test_retry_after_is_waited_for_where_it_is_longer_than_the_pause() -> None:
         ("soon", 0),
         ("-5", 0),
         ("1" * 5000, 111_111_111),
+        ("Sun, 06 Nov 99999999999999999999 08:49:37 GMT", 0),
+        ("Sun, 06 Nov 1994 08:49:37 +99999999999999999999", 0),
         ("", 0),
     ],
 )
@@ -234,6 +236,26 @@ async def test_what_may_pass_is_tried_again_with_the_same_id_and_body(
     assert len({(each.headers["x-headgate-delivery"], each.body) for each in got}) == 1
     assert (len(lines.warnings), len(lines.infos)) == (1, 1)
     assert "very-secret" not in str(lines.warnings)
+    await notifier.close(0.0)
+
+
+async def test_whatever_goes_wrong_in_an_attempt_the_receiver_is_tried_again(
+    receiver: Receiver, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [RuntimeError("broken")]
+
+    async def broken_at_first(*arguments: Any) -> Attempt:
+        if left:
+            raise left.pop()
+        return await post(*arguments)
+
+    monkeypatch.setattr("admin.notify.notifier.post", broken_at_first)
+    notifier = await notifying(lines, target(receiver))
+    notifier.tell(message())
+    await receiver.wait(1)
+    await until(lambda: notifier.pending == 0)
+    assert fates(notifier) == {Fate.SENT: 1}
+    assert lines.warnings[0]["why"] == "RuntimeError"
     await notifier.close(0.0)
 
 
