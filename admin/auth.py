@@ -37,7 +37,8 @@ class Principal:
 
 
 def digest_of(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    """What a header has that is no UTF-8 comes with surrogates in its place."""
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 class Tokens:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -72,6 +74,17 @@ async def test_unknown_tokens_have_to_wait_and_a_known_one_from_the_same_address
     assert (await plane.bare("GET", "/v1/status")).status == 401  # no token is no guess
     metrics = (await plane.call("GET", "/metrics")).text
     assert f"headgate_admin_login_failures_total {FAILURES + 2}.0" in metrics
+
+
+@pytest.mark.parametrize("token", [b"\xff\xfe", b"\xff.a.b", b"e30.\xff.a"])
+async def test_a_token_that_is_no_text_is_one_that_is_not_known(token: bytes, plane: Plane) -> None:
+    url = urlsplit(plane.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(b"GET /v1/routes HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n" % token)
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 401 "), answer
+    assert plane.context.throttle.failures == 1
 
 
 async def test_an_oversized_body_without_a_token_is_not_read(plane: Plane) -> None:
