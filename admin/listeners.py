@@ -168,8 +168,8 @@ def adopt_sockets(config: Config, workers: int, inherited: list[socket.socket]) 
 
 
 def addresses_of(slots: list[WorkerSockets]) -> tuple[str, ...]:
-    """Those listened on, in the order of `listen`, with the ports that were chosen."""
-    return tuple(listener.address for listener in slots[0].listeners)
+    """Those listened on, in the order of `listen`, with the ports that were chosen; all workers have the same."""
+    return tuple(listener.address for slot in slots[:1] for listener in slot.listeners)
 
 
 def _settings(listen: Listen, sock: socket.socket) -> ListenerSettings:
