@@ -14,6 +14,7 @@ from admin.state.store import AuditEntry, Store, StoreError, UnreadableEntryErro
 
 # Read at a time while the log is verified: some milliseconds of the loop.
 _BATCH = 50
+BEFORE_THE_FIRST = "it is before the log's first entry, which has the id 1"
 HEADS_EVERY = 3600.0
 """Seconds between two heads in the log."""
 
@@ -89,7 +90,7 @@ async def verify(store: Store, expect: str | None = None) -> Verified:
     head, newest = await store.audit_head()
     walk, size = Walk(), _BATCH
     expected = 0 if expect == GENESIS else None
-    misfit: Misfit | None = None
+    misfit = None if (first := await store.next_entry(None, upto=0)) is None else Misfit(first, BEFORE_THE_FIRST)
     while misfit is None:
         try:
             entries = await store.entries_after(walk.at.id, limit=size, upto=min(head.id, newest))

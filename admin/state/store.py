@@ -22,6 +22,8 @@ from proxy.tasks import spawn
 
 Key = tuple[str, str]
 _CLOSING = 2.0  # seconds
+_NO_TEXT = "Could not decode to UTF-8"
+"""What SQLite's driver says of such a text; it gives no code."""
 REVISION: Key = ("gateway", "revision")
 DOCUMENT: Key = ("config", "document")
 # What stands before a name.
@@ -222,9 +224,11 @@ class Store:
         except SQLAlchemyError as error:
             raise StoreError(one_line(error)) from error
 
-    async def next_entry(self, after: int, upto: int | None = None) -> int | None:
-        """The id of the first entry after that one, however damaged it is."""
-        query = select(func.min(audit.c.id)).where(audit.c.id > after)
+    async def next_entry(self, after: int | None, upto: int | None = None) -> int | None:
+        """The id of the first entry, or of the first after that one, however damaged it is."""
+        query = select(func.min(audit.c.id))
+        if after is not None:
+            query = query.where(audit.c.id > after)
         if upto is not None:
             query = query.where(audit.c.id <= upto)
         try:
@@ -241,6 +245,10 @@ class Store:
         except ValueError as error:  # a JSON column that holds something else
             raise UnreadableEntryError(f"an entry of the audit log cannot be read: {one_line(error)}") from error
         except SQLAlchemyError as error:
+            if _NO_TEXT in str(error):
+                raise UnreadableEntryError(
+                    "an entry of the audit log cannot be read: a text in it is no UTF-8"
+                ) from error
             raise StoreError(one_line(error)) from error
 
     async def tokens(self) -> list[Token]:

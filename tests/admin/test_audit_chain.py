@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin import audit as audit_module
-from admin.audit import note_heads, verify
+from admin.audit import BEFORE_THE_FIRST, note_heads, verify
 from admin.state.chain import GENESIS, Head, Misfit, link
 from admin.state.engine import embedded_engine
 from admin.state.migrate import upgrade
@@ -121,6 +121,8 @@ TAMPERED = [
     (["DELETE FROM audit WHERE id = 5"], Misfit(5, "the log ends before it; by the head kept apart it ends with 5")),
     (["DELETE FROM audit"], Misfit(1, "the log ends before it; by the head kept apart it ends with 5")),
     ([COPY.format(6, 5)], Misfit(6, BEYOND)),
+    ([COPY.format(0, 5)], Misfit(0, BEFORE_THE_FIRST)),
+    ([COPY.format(-(2**63), 5)], Misfit(-(2**63), BEFORE_THE_FIRST)),
     (["DELETE FROM meta WHERE name = 'audit_head'"], Misfit(1, BEYOND)),
     (["UPDATE meta SET value = 'x' WHERE name = 'audit_head'"], Misfit(1, BEYOND)),
     (
@@ -149,6 +151,13 @@ async def test_an_entry_that_is_no_json_any_more_is_named(engine: AsyncEngine, c
     assert found.misfit is not None
     assert (found.head.entries, found.misfit.id) == (3, 4)
     assert "cannot be read" in found.misfit.why
+
+
+async def test_an_entry_with_a_text_that_is_no_text_is_named(engine: AsyncEngine) -> None:
+    store = await written(engine, 5)
+    await run(engine, "UPDATE audit SET who = CAST(x'ff' AS TEXT) WHERE id = 4")
+    found = await verify(store)
+    assert found.misfit == Misfit(4, "an entry of the audit log cannot be read: a text in it is no UTF-8")
 
 
 @pytest.mark.parametrize(
