@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from admin.state.store import AuditEntry, Change, StaleRevisionError, Store, StoreError
+from admin.state.store import AuditEntry, Change, StaleRevisionError, Store
 from proxy.tasks import spawn
 
 # How long an answer waits for the disk. A cutback is in force by then; only `persisted` is still open.
@@ -97,7 +97,7 @@ class Journal:
             try:
                 await self._flush()
                 pause = _FIRST_PAUSE
-            except (StoreError, StaleRevisionError) as error:
+            except Exception as error:  # whatever it is: without this task nothing would be stored any more
                 self.failures += 1
                 self._on_error(error)
                 await self._tell()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from admin.state import journal as journal_module
-from admin.state.engine import embedded_engine
+from admin.state.engine import FILE, embedded_engine
 from admin.state.journal import Journal
 from admin.state.store import AuditEntry, Change, Store, StoreError, Token
 
@@ -81,6 +83,22 @@ async def test_a_failed_change_is_tried_again_without_another(
     store.fail_before = 3
     assert not await journal.keep(change(1))
     assert await settled(store, journal) == (1, 1, 1)
+
+
+async def test_what_somebody_else_wrote_into_the_log_ends_no_writer(store: FlakyStore, tmp_path: Path) -> None:
+    """After the highest id there is, no entry has one; once it is gone, everything is written that waited."""
+    await store.open()
+    journal = Journal(store, 0, lambda error: None)
+    assert await journal.keep(change(1))
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        database.execute("UPDATE audit SET id = 9223372036854775807")
+        database.commit()
+        assert not await journal.keep(change(2))
+        assert (journal.pending, journal.failures) == (1, 1)
+        database.execute("UPDATE audit SET id = 1")
+        database.commit()
+    assert await journal.keep(change(3))
+    assert await settled(store, journal) == (3, 3, 3)
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_written_twice(store: FlakyStore) -> None:
