@@ -15,12 +15,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from statistics import median
 from typing import Any, Literal
 
+from admin.clock import moment_of
 from admin.state.store import AuditEntry
-from routing.notation import positive_duration
 
 Outcome = Literal["promoted", "cut_back", "aborted"]
 ENDS: Mapping[str, Outcome] = {
@@ -34,7 +34,6 @@ ACTIONS = frozenset(
 )
 _BY_A_ROLLOUT = re.compile(r"rollout .+#\d+")
 _FORMS = "must be how far back, such as 30d or 12h, a date such as 2027-01-31, or a time with its offset from UTC"
-_BARE_NUMBER = re.compile(r"\s*[0-9.]+\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,32 +91,10 @@ def deployments(entries: Iterable[AuditEntry], since: datetime, until: datetime)
 
 def since_of(text: str, now: datetime) -> datetime:
     """The moment that `30d`, `2027-01-31` (its beginning in UTC) or `2027-01-31T12:00:00+01:00` means. Raises ValueError."""
-    try:
-        moment = _moment(text, now)
-    except OverflowError as error:
-        raise ValueError(_FORMS) from error
+    moment = moment_of(text, _FORMS, time(), lambda span: now - span)
     if moment >= now:
         raise ValueError("is not over yet")
     return moment
-
-
-def _moment(text: str, now: datetime) -> datetime:
-    try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        if _BARE_NUMBER.fullmatch(text):
-            raise ValueError(_FORMS) from None
-        try:
-            return now - timedelta(seconds=positive_duration(text))
-        except ValueError:
-            raise ValueError(_FORMS) from None
-    if moment.tzinfo is None:
-        raise ValueError("needs its offset from UTC: a Z at the end, or +01:00")
-    return moment.astimezone(UTC)
 
 
 Key = tuple[str, int | None, str]

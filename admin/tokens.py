@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, time
 
 from admin.audit import Auditor, Intent
 from admin.auth import BOOTSTRAP, TOKEN_FILE, Role, Tokens, digest_of
-from admin.clock import iso
+from admin.clock import iso, moment_of
 from admin.gateway import Gateway
 from admin.live import FieldError
 from admin.refusals import InvalidFieldsError, TokenStandsError, UnknownTokenError
 from admin.state.store import Change, Token
-from routing.notation import positive_duration
 
 # By which a token can be told from other secrets, by people and by scanners of sources.
 PREFIX = "hgt_"
@@ -22,37 +20,14 @@ MOST = 1000
 # What the audit log calls changes that no person asked for.
 _NOBODY = frozenset({"configuration", "file", "headgate", "rollout", "sighup", "unknown"})
 _FORMS = "must be how long it holds, such as 90d or 12h, a date such as 2027-01-31, or a time with its offset from UTC"
-_BARE_NUMBER = re.compile(r"\s*[0-9.]+\s*")
 
 
 def expiry_of(text: str, now: datetime) -> str:
     """The moment that `90d`, `2027-01-31` (the end of that day in UTC) or `2027-01-31T12:00:00+01:00` means. Raises ValueError."""
-    try:
-        moment = _moment(text, now)
-    except OverflowError as error:
-        raise ValueError(_FORMS) from error
+    moment = moment_of(text, _FORMS, time(23, 59, 59), lambda span: now + span)
     if moment <= now:
         raise ValueError(f"is over already: {iso(moment)}")
     return iso(moment)
-
-
-def _moment(text: str, now: datetime) -> datetime:
-    try:
-        return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        if _BARE_NUMBER.fullmatch(text):  # seconds elsewhere; days, as people mean it here
-            raise ValueError(_FORMS) from None
-        try:
-            return now + timedelta(seconds=positive_duration(text))
-        except ValueError:
-            raise ValueError(_FORMS) from None
-    if moment.tzinfo is None:
-        raise ValueError("needs its offset from UTC: a Z at the end, or +01:00")
-    return moment.astimezone(UTC)
 
 
 class Issuer:
