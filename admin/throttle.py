@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
+
+from routing.addresses import parse_address
+from routing.rate import client_network
 
 FAILURES = 10
 WINDOW = 60.0  # seconds
@@ -24,10 +26,10 @@ class _Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """`wait` is in seconds, 0 where the caller need not; `begins` an episode."""
+class Wait:
+    """`seconds` is 0 where the caller need not; `begins` an episode."""
 
-    wait: float = 0.0
+    seconds: float = 0.0
     begins: bool = False
 
 
@@ -35,13 +37,13 @@ class Throttle:
     """`failures` counts all, those made to wait too; `forgotten` the addresses that found no room within their minute."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, _Source] = {}  # the one that was heard of last is last
+        self._sources: dict[bytes, _Source] = {}  # the one that was heard of last is last
         self.failures = 0
         self.forgotten = 0
 
-    def failed(self, address: str, now: float) -> Verdict:
+    def failed(self, address: str, now: float) -> Wait:
         self.failures += 1
-        name = network_of(address)
+        name = client_network(str(parse_address(address) or address))
         source = self._sources.pop(name, None)
         if source is None or now - source.last >= WINDOW:
             source = _Source(now)
@@ -50,24 +52,11 @@ class Throttle:
         self._bound(now)
         if len(source.failures) == FAILURES and now - source.failures[0] < WINDOW:
             begins, source.told = not source.told, True
-            return Verdict(source.failures[0] + WINDOW - now, begins)
+            return Wait(source.failures[0] + WINDOW - now, begins)
         source.failures.append(now)
-        return Verdict()
+        return Wait()
 
     def _bound(self, now: float) -> None:
         while len(self._sources) > ADDRESSES:
             oldest = next(iter(self._sources))
             self.forgotten += now - self._sources.pop(oldest).last < WINDOW
-
-
-def network_of(address: str) -> str:
-    """What one caller has: an IPv4 address, or the /64 of an IPv6 one."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"

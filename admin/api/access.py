@@ -59,11 +59,11 @@ async def _of_provider(request: web.Request, context: Context, provider: Provide
 
 def _failed(request: web.Request, context: Context, why: str = "") -> ProblemError:
     address = request.remote or ""
-    verdict = context.throttle.failed(address, asyncio.get_running_loop().time())
-    if verdict.begins:
+    wait = context.throttle.failed(address, asyncio.get_running_loop().time())
+    if wait.begins:
         context.log.warning("many tokens that are not known: from this address they have to wait", address=address)
-    if verdict.wait:
-        seconds = str(math.ceil(verdict.wait))
+    if wait.seconds:
+        seconds = str(math.ceil(wait.seconds))
         detail = (
             f"too many tokens that are not known came from this address; a known one is taken, others in {seconds} s"
         )

@@ -6,17 +6,17 @@ import pytest
 
 from admin import throttle as throttle_module
 from admin.allowance import Allowance
-from admin.throttle import FAILURES, WINDOW, Throttle, Verdict, network_of
+from admin.throttle import FAILURES, WINDOW, Throttle, Wait
 
 
 def test_ten_failures_are_answered_and_the_next_has_to_wait_until_the_first_is_a_minute_old() -> None:
     throttle = Throttle()
-    assert [throttle.failed("10.0.0.1", now) for now in range(FAILURES)] == [Verdict()] * FAILURES
-    assert throttle.failed("10.0.0.1", 20.0) == Verdict(WINDOW - 20.0, begins=True)
-    assert throttle.failed("10.0.0.1", 30.0) == Verdict(WINDOW - 30.0)
-    assert throttle.failed("10.0.0.2", 30.0) == Verdict()
-    assert throttle.failed("10.0.0.1", WINDOW) == Verdict()
-    assert throttle.failed("10.0.0.1", WINDOW) == Verdict(1.0)
+    assert [throttle.failed("10.0.0.1", now) for now in range(FAILURES)] == [Wait()] * FAILURES
+    assert throttle.failed("10.0.0.1", 20.0) == Wait(WINDOW - 20.0, begins=True)
+    assert throttle.failed("10.0.0.1", 30.0) == Wait(WINDOW - 30.0)
+    assert throttle.failed("10.0.0.2", 30.0) == Wait()
+    assert throttle.failed("10.0.0.1", WINDOW) == Wait()
+    assert throttle.failed("10.0.0.1", WINDOW) == Wait(1.0)
     assert throttle.failures == FAILURES + 5
 
 
@@ -43,17 +43,22 @@ def test_addresses_are_bounded_and_those_forgotten_too_early_are_counted(monkeyp
 
 
 @pytest.mark.parametrize(
-    ("address", "network"),
+    ("one", "other", "same"),
     [
-        ("10.0.0.1", "10.0.0.1"),
-        ("::ffff:10.0.0.1", "10.0.0.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("10.0.0.1", "::ffff:10.0.0.1", True),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("2001:db8:1:2::1", "2001:db8:1:2:3:4:5:6", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("", "10.0.0.1", False),
     ],
 )
-def test_one_caller_is_an_ipv4_address_or_a_64_of_ipv6(address: str, network: str) -> None:
-    assert network_of(address) == network
+def test_one_caller_is_an_ipv4_address_or_a_64_of_ipv6(one: str, other: str, same: bool) -> None:
+    throttle = Throttle()
+    for _ in range(FAILURES):
+        throttle.failed(one, 0.0)
+    assert (throttle.failed(other, 1.0).seconds > 0) is same
 
 
 def test_an_allowance_is_a_burst_and_then_one_each_so_many_seconds() -> None:
