@@ -15,14 +15,14 @@ from pathlib import Path
 from time import monotonic
 
 from admin.compiled import compiled_path
-from bench import cli, cutback, diffs, exchange, loris, noise, proxies, rollback, shadow, start, tls
+from bench import cli, cutback, diffs, exchange, loris, noise, proxies, rollout, shadow, start, tls
 from bench.figures import BenchError, Finding, NotMeasured, table, to_json
 from bench.options import Options
 
 BENCHES: dict[str, Callable[[Options], Iterator[Finding]]] = {
     "start": start.measure,
     "cutback": cutback.measure,
-    "rollback": rollback.measure,
+    "rollout": rollout.measure,
     "cli": cli.measure,
     "exchange": exchange.measure,
     "tls": tls.measure,
