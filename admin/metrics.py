@@ -23,7 +23,7 @@ from proxy.stats import EDGES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_LABELS = {"headgate_failovers": "route", "headgate_circuit_open": "upstream"}
+_LABELS = {"headgate_failovers": "route", "headgate_circuit_overflow": "upstream"}
 
 # The client libraries' usual edges, and some for the slow. Each is read at the nearest edge of the fine buckets, 4.5 % off
 # at most: they are 9 % apart.

@@ -67,7 +67,7 @@ def _entered(exchange: Exchange, pool: Pool, fresh: bool) -> bool:
     if breaker.enter(fresh or not pool.idles):
         exchange.breaker = breaker
         return True
-    exchange.plane.stats.count("circuit_open", breaker.upstream)
+    exchange.plane.stats.count("circuit_overflow", breaker.upstream)
     return False
 
 

@@ -66,11 +66,11 @@ async def test_circuit_breaker_shows_limits_and_what_workers_count(plane: Plane)
     assert changed.status == 200, changed.text
     for worker in range(2):
         gauges = {"circuit_requests blue": 3.0, "circuit_waiting blue": 1.0}
-        plane.supervisor.send(Stats(worker, [], {("circuit_open", "blue"): 2}, gauges))
+        plane.supervisor.send(Stats(worker, [], {("circuit_overflow", "blue"): 2}, gauges))
     shown = {"requests": {"now": 6, "limit": 9}, "waiting": {"now": 2, "limit": None}}
     assert (await upstream(plane))["circuit_breaker"] == shown
     text = (await plane.call("GET", "/metrics")).text
-    assert 'headgate_circuit_open_total{upstream="blue"} 4.0' in text
+    assert 'headgate_circuit_overflow_total{upstream="blue"} 4.0' in text
     assert 'headgate_circuit_requests{upstream="blue"} 6.0' in text
     assert 'headgate_circuit_waiting{upstream="blue"} 2.0' in text
 

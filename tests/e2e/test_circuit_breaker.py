@@ -74,7 +74,7 @@ def test_requests_beyond_go_to_stable_whichever_worker_gets_them(hanging: Hangin
         assert served_by(gateway, 30) == {"blue"}
         assert len(hanging.origin.arrivals) == MOST
         gateway.until(lambda: breaker(gateway)["requests"] == {"now": MOST, "limit": MOST}, "both workers have told")
-        gateway.until(lambda: 'headgate_circuit_open_total{upstream="canary"} 30.0' in metrics(gateway), "counted")
+        gateway.until(lambda: 'headgate_circuit_overflow_total{upstream="canary"} 30.0' in metrics(gateway), "counted")
         hanging.answers.set()
         assert {wire.response().head.get("X-Served-By") for wire in hanging.wires} == {"canary"}
         assert served_by(gateway, 10) == {"canary"}

@@ -175,7 +175,7 @@ def test_requests_beyond_go_to_stable_and_are_counted() -> None:
     scene = scene_of({"requests": 2})
     asked = [ask(scene) for _ in range(4)]
     assert [origin.url for _, origin in asked] == [CANARY, CANARY, BLUE, BLUE]
-    assert (scene.count("circuit_open", "canary"), scene.count("failovers", "shop")) == (2, 2)
+    assert (scene.count("circuit_overflow", "canary"), scene.count("failovers", "shop")) == (2, 2)
     client, origin = asked.pop(0)
     origin.send(OK)
     assert status(client.received()) == 200
@@ -216,7 +216,7 @@ def test_where_there_is_no_way_the_answer_is_503_at_once(how: str) -> None:
     assert b"\r\nRetry-After: 1\r\n" in answer
     assert scene.count("failovers", "shop") == (2 if how == "both" else 0)
     opened = {"stable": (0, 1), "both": (2, 1), "closed": (1, 0)}[how]
-    assert (scene.count("circuit_open", "canary"), scene.count("circuit_open", "blue")) == opened
+    assert (scene.count("circuit_overflow", "canary"), scene.count("circuit_overflow", "blue")) == opened
     first[1].send(OK)
     assert ask(scene)[1].url == first[1].url
 
