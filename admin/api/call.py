@@ -105,6 +105,8 @@ class Call:
                         raise ProblemError(413, f"at most {limit} bytes are taken here")
         except TimeoutError as error:
             raise ProblemError(408, f"the body did not come within {BODY_TIMEOUT:.0f} s") from error
+        except web.RequestPayloadError as error:
+            raise ProblemError(400, "the body is not encoded as its header says") from error
         if chunks.strip() and request.content_type not in types | _UNSAID:
             raise ProblemError(
                 415, f"Content-Type must be {' or '.join(sorted(types))}", headers={"Accept": ", ".join(sorted(types))}
@@ -140,7 +142,12 @@ def _parse(raw: bytes) -> Any:
         return members
 
     try:
-        return json.loads(raw.decode(), object_pairs_hook=unique)
+        found = json.loads(raw.decode(), object_pairs_hook=unique)
+        if b"\\u" in raw:
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
+    except UnicodeEncodeError as error:  # no answer and no log could repeat it
+        raise ProblemError(400, "the body has half of a surrogate pair, which is no character") from error
     except RecursionError as error:
         raise ProblemError(400, "the body is nested too deeply") from error
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

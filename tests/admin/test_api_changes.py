@@ -89,6 +89,9 @@ async def test_weights_that_are_not_valid_are_422_naming_the_field(plane: Plane,
         ("[" * 100_000, 400),
         ("[]", 422),
         ("9" * 5000, 400),
+        (r'{"weights": {"\ud800": 1}}', 400),
+        (r'["\udc00"]', 400),
+        (r'{"weights": {"\ud83d\ude00": 1}}', 422),
     ],
 )
 async def test_a_body_that_cannot_be_read_is_refused_and_changes_nothing(
@@ -96,6 +99,13 @@ async def test_a_body_that_cannot_be_read_is_refused_and_changes_nothing(
 ) -> None:
     answer = await plane.call("PUT", f"{SHOP}/weights", data=body, headers={"Content-Type": "application/json"})
     assert (answer.status, answer.json["status"]) == (status, status)
+    assert len(plane.supervisor.published) == 1
+
+
+async def test_a_body_that_is_not_encoded_as_it_says_is_refused(plane: Plane) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await plane.call("PUT", f"{SHOP}/weights", data=b'{"weights": {"blue": 1}}', headers=headers)
+    assert (answer.status, answer.json["detail"]) == (400, "the body is not encoded as its header says")
     assert len(plane.supervisor.published) == 1
 
 
