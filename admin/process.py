@@ -11,8 +11,10 @@ import argparse
 import asyncio
 import gc
 import os
+import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,16 +50,21 @@ if TYPE_CHECKING:
 
 # How long pending writes may take when there is no Drain message to say so.
 LAST_CHANCE_SECONDS = 5.0
+# What else the end may take, beyond the patience of three writers.
+END_SECONDS = 10.0
 
 
 class AdminProcess:
-    def __init__(self, settings: Settings) -> None:
+    """`on_end` is told within how many seconds it will have ended."""
+
+    def __init__(self, settings: Settings, on_end: Callable[[float], None] = lambda seconds: None) -> None:
         from admin.diffs import Diffs
         from admin.logs import start_logging
         from admin.rates import Rates
 
         # life
         self._settings = settings
+        self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._log = start_logging("admin")
         self._started: Started | None = None
@@ -93,6 +100,7 @@ class AdminProcess:
             self._channel.send(Failed(str(error)))
             return 1
         finally:
+            self._on_end(3 * self._patience + END_SECONDS)
             await self._stop()
         return 0
 
@@ -206,7 +214,14 @@ async def _run(arguments: argparse.Namespace) -> int:
 
     settings = Settings(arguments.config, os.environ, arguments.state)
     with socket.socket(fileno=arguments.control_fd) as control:
-        return await AdminProcess(settings).run(control)
+        return await AdminProcess(settings, _die_after).run(control)
+
+
+def _die_after(seconds: float) -> None:
+    """Whatever hangs by then, be it a disk or a thread that the end of the loop waits for: without a supervisor nobody would kill
+    this process, which holds the state folder's lock."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def main() -> int:

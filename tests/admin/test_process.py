@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +20,8 @@ import pytest
 from proxy.control import Failed, Heartbeat, InForce, Notice, Publish, Ready
 from routing.snapshot import CutbackMode, Live
 from tests.admin.conftest import edit
-from tests.support.fake_supervisor import FakeSupervisor
+from tests.support.fake_supervisor import ROOT, FakeSupervisor
+from tests.support.wire import PATIENCE
 
 CUT = Live(None, CutbackMode.CUT)
 
@@ -185,6 +187,36 @@ async def test_an_admin_port_in_use_is_refused(supervisor: FakeSupervisor, confi
         port = taken.getsockname()[1]
         edit(config, 'admin: {address: "127.0.0.1:0"}', f'admin: {{address: "127.0.0.1:{port}"}}')
         assert f"127.0.0.1:{port}" in await refusal(supervisor, config, tmp_path)
+
+
+HANGS = """
+import asyncio, sys
+from admin import process
+
+async def hang(self):
+    await asyncio.Event().wait()
+
+process.AdminProcess._stop = hang
+process.LAST_CHANCE_SECONDS = process.END_SECONDS = 0.1
+sys.exit(process.main())
+"""
+
+
+async def test_an_end_that_hangs_ends_all_the_same(config: Path, tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()  # nobody is there who would kill it
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", HANGS, "--control-fd", str(theirs.fileno()), str(config),
+            pass_fds=[theirs.fileno()], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert await process.wait() == -signal.SIGALRM
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def killer(pid: int, revision: int, after: float) -> Callable[[Publish], None]:
