@@ -45,6 +45,7 @@ _NAMED |= {
     ".NAN": float("nan"),
 }
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\})?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_NODES = 500_000  # what aliases may expand to; a file of 1,000 routes has 40,000
 
 
@@ -136,6 +137,17 @@ class Document:
             loc = loc[:-1]
         return self.lines.get(loc) if loc else None
 
+    def refuse(self, loc: Loc, message: str) -> None:
+        self.findings.append((loc, message))
+        self.broken.add(loc)
+
+    def whole_text(self, text: str, loc: Loc) -> str | None:
+        """None for what no answer, log or notification could repeat; that is a finding."""
+        if text.isascii() or _SURROGATE.search(text) is None:
+            return text
+        self.refuse(loc, "has half of a surrogate pair, which is no character")
+        return None
+
     def problem(self, loc: Loc, message: str) -> Problem:
         return Problem(path_text(loc), self.line(loc), message)
 
@@ -188,10 +200,13 @@ class _Substitution:
 
     def fill(self, value: object, loc: Loc) -> object:
         if isinstance(value, dict):
-            return {str(key): self.fill(member, (*loc, str(key))) for key, member in value.items()}
+            members = ((self._document.whole_text(str(key), loc), member) for key, member in value.items())
+            return {name: self.fill(member, (*loc, name)) for name, member in members if name is not None}
         if isinstance(value, list):
             return [self.fill(item, (*loc, index)) for index, item in enumerate(value)]
-        return self.text(value, loc) if isinstance(value, str) and "${" in value else value
+        if not isinstance(value, str):
+            return value
+        return self.text(value, loc) if "${" in value else self._document.whole_text(value, loc)
 
     def text(self, text: str, loc: Loc) -> object:
         """The text with its variables; typed as YAML types it where it was nothing but one variable."""
@@ -222,6 +237,8 @@ class _Substitution:
             self._document.findings.extend((loc, message) for message in missing)
             self._document.broken.add(loc)
             return None
+        if self._document.whole_text(filled, loc) is None:
+            return None
         return typed(filled) if whole is not None and whole[1] else filled
 
 
@@ -242,8 +259,7 @@ class _Reader:
         return self._document
 
     def _refuse(self, loc: Loc, message: str) -> None:
-        self._document.findings.append((loc, message))
-        self._document.broken.add(loc)
+        self._document.refuse(loc, message)
 
     def _value(self, node: Node, loc: Loc) -> object:
         assert self._document.lines is not None
@@ -278,6 +294,8 @@ class _Reader:
             return None
         if "${" in text:
             return self._substitution.text(text, loc)
+        if self._document.whole_text(text, loc) is None:
+            return None
         return text if tag == "str" or node.style in ("'", '"', "|", ">") else typed(text)
 
     def _mapping(self, node: MappingNode, loc: Loc) -> dict[str, object]:
@@ -292,6 +310,8 @@ class _Reader:
                 merged.extend(value.value if isinstance(value, SequenceNode) else [value])
                 continue
             name = str(key.value)
+            if self._document.whole_text(name, loc) is None:
+                continue
             place = (*loc, name)
             line = key.start_mark.line + 1
             if name in members:

@@ -115,6 +115,10 @@ def test_read_variable_that_cannot_be_filled_is_a_finding(value: str, said: str)
         ("a: &x [*x]", ("a", 0), 1, "contains itself"),
         ("[1, 2]: 3", (), None, "no plain text (line 1)"),
         ("a: {<<: 5}", ("a", "<<"), 1, "only mappings"),
+        (r'a: ["\ud800"]', ("a", 0), 1, "surrogate"),
+        (r'a: {"\udfff": 1}', ("a",), 1, "surrogate"),
+        (r'{"a": ["\ud800"]}', ("a", 0), 1, "surrogate"),
+        (r'{"a": {"\udfff": 1}}', ("a",), 1, "surrogate"),
     ],
 )
 def test_read_what_yaml_allows_and_we_do_not_is_a_finding(
@@ -125,6 +129,15 @@ def test_read_what_yaml_allows_and_we_do_not_is_a_finding(
     assert found == loc
     assert said in message
     assert document.line(found) == line
+
+
+def test_read_a_variable_of_an_environment_that_is_no_text_is_a_finding() -> None:
+    document = read("a: ${A}\nb: x${A}", {"A": "\udcff"})
+    assert [loc for loc, _ in document.findings] == [("a",), ("b",)]
+
+
+def test_read_a_pair_of_surrogates_is_a_character() -> None:
+    assert read(r'{"a": "\ud83d\ude00", "": 1}', {}).tree == {"a": "😀", "": 1}
 
 
 @pytest.mark.parametrize(
