@@ -96,10 +96,8 @@ class Provider:
             raise _RefusedError(str(error), detail) from error
 
     def _name(self, claims: dict[str, Any]) -> str:
-        """An address that the provider has not verified is anybody's, so `sub` stands in for it."""
-        name = claim_of(claims, self._oidc.name_claim)
-        unverified = self._oidc.name_claim == "email" and claims.get("email_verified") is False
-        if unverified or not isinstance(name, str) or not name:
+        name = _trusted(claims, self._oidc.name_claim)
+        if not isinstance(name, str) or not name:
             name = claims.get("sub")
         if not isinstance(name, str) or not name:
             raise NotOursError(
@@ -109,7 +107,7 @@ class Provider:
 
     def _role(self, claims: dict[str, Any]) -> Role | None:
         """The highest that a value gives. A text is one value, and several with spaces between, as in `scope`."""
-        found = claim_of(claims, self._oidc.role_claim)
+        found = _trusted(claims, self._oidc.role_claim)
         values = {found, *found.split()} if isinstance(found, str) else set()
         if isinstance(found, list):
             values = {each for each in found if isinstance(each, str)}
@@ -151,6 +149,12 @@ def claim_of(claims: dict[str, Any], name: str) -> Any:
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
+
+
+def _trusted(claims: dict[str, Any], name: str) -> Any:
+    """An address that the provider has not verified is anybody's: it names nobody and gives no role. Some say `false` as text."""
+    unverified = name == "email" and claims.get("email_verified") in (False, "false", "False")
+    return None if unverified else claim_of(claims, name)
 
 
 def _header(token: str) -> dict[str, Any]:

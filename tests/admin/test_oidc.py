@@ -80,6 +80,15 @@ async def test_the_claim_says_the_role_the_highest_one(
     assert tuple([(await ask(plane, token, *call)).status for call in calls]) == may
 
 
+@pytest.mark.parametrize(("verified", "status"), [(True, 200), (False, 403), ("false", 403)])
+async def test_an_address_that_is_not_verified_gives_no_role(
+    provider: IdentityProvider, config: Path, start: Start, verified: object, status: int
+) -> None:
+    configure(config, provider.url, role_claim="email")
+    plane = await start()
+    assert (await ask(plane, provider.token(email="gw-admin", email_verified=verified))).status == status
+
+
 async def test_without_a_role_the_claim_that_was_looked_at_is_named_and_a_change_is_audited(
     plane: Plane, provider: IdentityProvider
 ) -> None:
@@ -245,6 +254,7 @@ async def test_forged_tokens_have_to_wait_and_good_and_expired_ones_do_not(
         ({"email": "ann@example.com", "email_verified": True}, "ann@example.com (oidc)"),
         ({"email": "ann@example.com"}, "ann@example.com (oidc)"),
         ({"email": "boss@example.com", "email_verified": False}, "ann (oidc)"),
+        ({"email": "boss@example.com", "email_verified": "false"}, "ann (oidc)"),
         ({"email": None}, "ann (oidc)"),
         ({"email": ["x"]}, "ann (oidc)"),
         ({"email": "a\nb\u202e" + "c" * 300}, "a?b?" + "c" * 196 + " (oidc)"),
