@@ -11,7 +11,7 @@ looks incomplete. The snapshot it was decided by is read once; a cutback that co
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy import errors
 from proxy.answering import response_arrived
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CLIENT_GONE = 499
 """What the log and the metrics call a request whose client left before its answer (nginx's number)."""
 
-NEVER = float("inf")
+NEVER: Final = float("inf")
 # Kept connections that close as one request uses them. In line for a fresh one it may get one that another request has just ended
 # with, and that closes too.
 MOST_STALE = 4

@@ -188,10 +188,14 @@ def unlisted(lines: list[bytes], noted: list[Field]) -> list[bytes]:
     """The lines that no Connection field among `noted` lists."""
     for name, value in noted:
         if name == b"connection":
-            names = listed_fields(value)
-            if names:
-                lines = without(lines, names)
+            lines = without_listed(lines, value)
     return lines
+
+
+def without_listed(lines: list[bytes], connection: bytes) -> list[bytes]:
+    """The lines that the Connection field of that value does not list."""
+    names = listed_fields(connection)
+    return without(lines, names) if names else lines
 
 
 def trailers_fit(trailers: list[Field]) -> bool:

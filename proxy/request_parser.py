@@ -9,6 +9,7 @@ llhttp: its bytes are counted, not copied.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import httptools
 
@@ -17,10 +18,10 @@ from proxy.fields import MAX_CHUNK_EXCESS, NO_LENGTH, Field, FieldTable, chunk_e
 from routing.request import Request
 
 # Pipelined requests waiting behind the current one, and bytes behind one that asks for an upgrade.
-MAX_PIPELINED = 16
+MAX_PIPELINED: Final = 16
 MAX_BEHIND = 16 * 1024
 # A read is parsed so much at a time: a request of 26 bytes takes 700 once it is parsed, and one read may hold 10,000 of them.
-STRETCH = 8 * 1024
+STRETCH: Final = 8 * 1024
 # llhttp refuses lengths of more than 64 bits, whose digits are these; before them there may be any number of zeros.
 LENGTH_DIGITS = 20
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.dates import DATES
-from proxy.fields import NO_LENGTH, RESPONSE_SPECIALS, FieldTable, unlisted
+from proxy.fields import NO_LENGTH, RESPONSE_SPECIALS, FieldTable, without_listed
 from proxy.response_parser import Interim, ResponseParser
 
 
@@ -15,10 +15,12 @@ def interim_head(interim: Interim) -> bytes:
 def client_head(response: ResponseParser, *, to_http10: bool, close: bool, keep_alive: bool, extra: bytes) -> bytes:
     """The final head. `close` announces that the connection ends with this response, `keep_alive` tells an HTTP/1.0 client
     that it does not; `extra` is ready-made lines, each ended by CRLF."""
-    lines = unlisted(response.lines, response.noted)  # those that frame the message are not among them
+    lines = response.lines
     length = response.left
     for name, value in response.noted:
-        if name == b"trailer" and not to_http10:
+        if name == b"connection":
+            lines = without_listed(lines, value)  # those that frame the message are not among them
+        elif name == b"trailer" and not to_http10:
             lines.append(b"Trailer: " + value)
         elif name == b"content-length":
             length = int(value)
