@@ -118,7 +118,7 @@ class Provider:
         return None
 
     def _say(self, why: str) -> None:
-        now = self._now()
+        now = time.monotonic()
         if self._said.left(now):
             self._said.take(now)
             self._log.warning("a token for OIDC was refused", why=why)
