@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _GAP = "  "
 
@@ -22,7 +22,13 @@ class Cell:
 Row = Sequence[str | Cell]
 
 
+def printable(text: str) -> str:
+    """What others have written, a reason or a webhook's answer: it begins no line of its own, and commands no terminal."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+
+
 def print_table(head: Sequence[str], rows: Sequence[Row]) -> None:
+    rows = [[_printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _rich_table(head, rows)
     else:
@@ -30,6 +36,7 @@ def print_table(head: Sequence[str], rows: Sequence[Row]) -> None:
 
 
 def print_line(text: str, *, alarm: bool = False) -> None:
+    text = printable(text)
     if alarm and sys.stdout.isatty():
         from rich.console import Console
         from rich.text import Text
@@ -37,6 +44,10 @@ def print_line(text: str, *, alarm: bool = False) -> None:
         Console(highlight=False).print(Text(text, style="bold red"))
     else:
         print(text)
+
+
+def _printable(cell: str | Cell) -> Cell:
+    return replace(cell, text=printable(cell.text)) if isinstance(cell, Cell) else Cell(printable(cell))
 
 
 def _rich_table(head: Sequence[str], rows: Sequence[Row]) -> None:

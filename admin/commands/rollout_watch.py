@@ -11,6 +11,7 @@ from typing import Any
 
 from admin.client import AdminClient
 from admin.errors import CommandError
+from admin.render import printable
 
 LOOK_SECONDS = 0.5
 # A gateway that is away for longer is no longer waited for: a pipeline has to hear of it.
@@ -129,8 +130,8 @@ def line_of(answer: dict[str, Any]) -> str:
     state = answer["state"].replace("_", " ")
     why = f": {answer['reason']}" if answer["reason"] else ""
     if answer["state"] in ENDED:
-        return f"{answer['route']}  {state}{why}"
-    return f"{answer['route']}  {step}  {state}, {answer['verdict']}{why}"
+        return printable(f"{answer['route']}  {state}{why}")
+    return printable(f"{answer['route']}  {step}  {state}, {answer['verdict']}{why}")
 
 
 def _details(answer: dict[str, Any]) -> list[str]:
@@ -145,7 +146,7 @@ def _details(answer: dict[str, Any]) -> list[str]:
     lines += [f"  {name}: {gate['message'] or 'not answered yet'}" for name, gate in answer["gates"].items()]
     if answer["sentence"]:
         lines.append(f"  {answer['sentence']}")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def _judged(answer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -164,6 +164,16 @@ def test_explain_with_a_header_that_is_none_is_a_usage_error(headgate: Headgate,
     assert headgate("explain", "-H", "x-canary", "/", "--state", str(state)).code == 2
 
 
+def test_a_reason_begins_no_line_of_its_own_and_commands_no_terminal(
+    headgate: Headgate, admin: FakeAdmin, state: Path
+) -> None:
+    reason = "x\n2026-01-01T00:00:00Z  ann  cutback  shop\x1b[2J"
+    entry: dict[str, Any] = {"at": "t", "who": "bob", "action": "config", "route": None, "reason": reason, "after": {}}
+    admin.answers = {"GET /v1/audit": (200, {"entries": [entry | {"receipt": None}], "next": None})}
+    _, line = headgate("audit", "--state", str(state)).out.splitlines()
+    assert line.endswith("x?2026-01-01T00:00:00Z  ann  cutback  shop?[2J")
+
+
 def test_audit_shows_who_did_what_and_why(headgate: Headgate, admin: FakeAdmin, state: Path) -> None:
     at = "2026-01-01T00:00:00Z"
     weights = {"weights": {"weights": {"blue": 90, "canary": 10}}, "cutback": None}

@@ -144,6 +144,16 @@ def test_the_exit_code_says_how_it_ended(
     assert (result.code, result.out) == (code, f"shop  {state_.replace('_', ' ')}: as it says\n")
 
 
+def test_what_a_webhook_answers_commands_no_terminal(headgate: Headgate, admin: FakeAdmin, state: Path) -> None:
+    said = "http://hook answers 500: \x1b[2J\nshop  promoted"
+    gates = {"webhook load": {"passed": False, "failures": 1, "message": said}}
+    admin.answers[f"GET {PATH}"] = 200, rollout(reason=said, gates=gates)
+    result = headgate("rollout", "status", "shop", "--state", str(state))
+    assert "\x1b" not in result.out
+    assert "shop  promoted" not in result.out.splitlines()
+    assert result.out.count("http://hook answers 500: ?[2J?shop  promoted") == 2
+
+
 def test_off_a_terminal_each_change_is_a_line_and_other_figures_are_none(
     headgate: Headgate, admin: FakeAdmin, state: Path
 ) -> None:
