@@ -2,7 +2,8 @@
 they wait without them.
 
 The rounds take turns. The others are a closed loop with think time, so that there is processor time left and the figures are the
-gateway's. The attackers' process comes last (`nice` 19): what is measured is the gateway, not their share of the machine.
+gateway's. The attackers' process runs where nobody else wants to (SCHED_IDLE): what is measured is the gateway, not their share
+of the machine.
 """
 
 from __future__ import annotations

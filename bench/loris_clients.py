@@ -12,12 +12,14 @@ import socket
 import sys
 from collections import Counter, deque
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from bench.child import say
 
 INTERVAL = 5.0
+# As long as they last: who all begin at once also end at once, ten seconds later.
+OPENING_SECONDS = 10.0
 ADDRESSES = 20
 # Files besides the connections: a worker's other sockets.
 SPARE_FILES = 500
@@ -57,8 +59,11 @@ class Slow:
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         if asked["do"] == "open":
             self._count, self._ended = asked["count"], Counter()
+            began = monotonic()
             while len(self._open) < self._count:
                 self._connect()
+                due = OPENING_SECONDS * len(self._open) / self._count
+                sleep(max(0.0, began + due - monotonic()))
             return {}
         report = {"open": len(self._open), "ended": self._ended}
         self._count = 0
@@ -109,7 +114,9 @@ class Slow:
 def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    os.nice(19)
+    os.sched_setscheduler(
+        0, os.SCHED_IDLE, os.sched_param(0)
+    )  # a nice process still keeps its slice of 3 ms from who wakes up
     say({})
     Slow(int(sys.argv[1])).run()
 
