@@ -9,7 +9,7 @@ import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from admin.rollout.machine import Answer
-from admin.rollout.reading import beginning
+from admin.rollout.reading import beginning, failure_of, origin_of
 from routing.config_rollout import PrometheusCheck
 
 _LONGEST_ANSWER = 1 << 20
@@ -23,7 +23,7 @@ async def query(session: ClientSession, gate: str, check: PrometheusCheck) -> An
         asked = session.get(url, params={"query": check.query}, timeout=timeout, allow_redirects=False)
         async with asked as response:
             if response.status != 200:
-                return Answer(gate, None, f"{check.name}: {url} answers {response.status}")
+                return Answer(gate, None, f"{check.name}: {origin_of(url)} answers {response.status}")
             body = await beginning(response.content, _LONGEST_ANSWER + 1)
         if len(body) > _LONGEST_ANSWER:
             return Answer(gate, None, f"{check.name}: the answer is too long")
@@ -31,7 +31,7 @@ async def query(session: ClientSession, gate: str, check: PrometheusCheck) -> An
     except TimeoutError:
         return Answer(gate, None, f"{check.name}: no answer within {check.timeout:g} s")
     except (ClientError, OSError, ValueError) as error:
-        return Answer(gate, None, f"{check.name}: {' '.join(str(error).split()) or type(error).__name__}")
+        return Answer(gate, None, f"{check.name}: {failure_of(error)}")
     return _judged(gate, check, found)
 
 

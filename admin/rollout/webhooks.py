@@ -9,6 +9,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from admin.rollout.gates import UPDATE
 from admin.rollout.machine import Answer
 from admin.rollout.plan import Replace
+from admin.rollout.reading import failure_of, origin_of
 from admin.rollout.state import RolloutState
 from routing.config_rollout import Update, Webhook
 
@@ -51,8 +52,10 @@ async def _post(session: ClientSession, gate: str, url: str, seconds: float, pay
             if 200 <= response.status < 300:
                 return Answer(gate, True, f"{response.status}")
             said = (await response.content.read(_LONGEST_WORD)).decode(errors="replace")
-            return Answer(gate, False, f"{url} answers {response.status}{': ' if said.strip() else ''}{said.strip()}")
+            return Answer(
+                gate, False, f"{origin_of(url)} answers {response.status}{': ' if said.strip() else ''}{said.strip()}"
+            )
     except TimeoutError:
-        return Answer(gate, False, f"{url}: no answer within {seconds:g} s")
+        return Answer(gate, False, f"{origin_of(url)}: no answer within {seconds:g} s")
     except (ClientError, OSError) as error:
-        return Answer(gate, False, f"{url}: {' '.join(str(error).split()) or type(error).__name__}")
+        return Answer(gate, False, f"{origin_of(url)}: {failure_of(error)}")
