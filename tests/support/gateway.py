@@ -172,7 +172,7 @@ class Gateway:
 
     def wait_gone(self, *pids: int) -> None:
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError), watched(pid) as ends:  # of what has gone there is no descriptor
+            with contextlib.suppress(ProcessLookupError), watched(pid) as ends:  # that is: it has gone
                 assert all_end(ends), "a process did not end"
 
     # Log
