@@ -52,6 +52,7 @@ class Shadowed:
 
     @property
     def shadow_pid(self) -> int:
+        self.gateway.until(lambda: SHADOW in self.gateway.by_title(), "there is a shadow process")
         return self.gateway.by_title()[SHADOW]
 
     def ask(self, target: str = "/", route: str = "shop", **fields: str) -> tuple[int, bytes]:
