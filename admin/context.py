@@ -57,6 +57,8 @@ class Context:
     """Where `admin.oidc` is configured."""
     throttle: Throttle = field(default_factory=Throttle)
     refused: RefusedCalls = field(default_factory=RefusedCalls)
+    writing: set[asyncio.Task[None]] = field(default_factory=set)
+    """What is on its way to the store beside the journal: waited for before the store is closed."""
     verifying: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One walk along the audit log at a time: a long one takes a good part of the loop's time."""
     _geo: tuple[GeoSource, Geo] | None = None

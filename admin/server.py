@@ -96,7 +96,7 @@ class Server:
         self._stopping.set()
         self.context.news.feed.close()
         await self._runner.cleanup()
-        await asyncio.wait([self._heads], timeout=1.0)
+        await asyncio.wait([self._heads, *self.context.writing], timeout=1.0)
         if self.context.provider is not None:
             self.context.provider.keys.close()
 

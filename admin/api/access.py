@@ -87,10 +87,12 @@ def _note_use(context: Context, token: Token) -> None:
     used = replace(token, last_used=day)
     context.tokens.put(used)
     log = context.log
-    spawn(
+    writing = spawn(
         context.store.token_used(used),
         "token used",
         lambda error: log.warning(
             "the day of a token's last use could not be stored", token=used.name, error=str(error)
         ),
     )
+    context.writing.add(writing)
+    writing.add_done_callback(context.writing.discard)

@@ -79,6 +79,7 @@ class Journal:
             pass
         if self._writer is not None:
             self._writer.cancel()
+            await asyncio.wait([self._writer], timeout=patience)  # it gives its connection back
 
     def _bound(self) -> None:
         """Beyond the bound a change joins the one before it: its states are kept, its audit entries are counted as lost."""
