@@ -145,7 +145,9 @@ async def test_a_cutback_that_only_the_workers_know_of_has_ended_it(plane: Plane
     assert ended["ended_at"]
     route = (await second.call("GET", "/v1/routes/shop")).json
     assert (route["cutback"]["by"], route["live"]) == ("rollout shop#1", None)
-    assert [entry["who"] for entry in await audit(second, "rollout_cut_back")] == ["rollout shop#1"]
+    while not (entries := await audit(second, "rollout_cut_back")):  # it is on its way to the disk
+        pass
+    assert [entry["who"] for entry in entries] == ["rollout shop#1"]
     assert (await second.call("POST", ROLLOUT, json={"to": "canary", "steps": STEPS})).status == 409
 
 
